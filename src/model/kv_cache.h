@@ -1,0 +1,43 @@
+// The keys and values of the past, in blocks of kBlockTokens tokens (paged: arXiv 2309.06180).
+// Which block belongs to which sequence is the engine's bookkeeping (engine/block_allocator); here
+// is only the memory, layer by layer, each on the device of its layer.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "device/device.h"
+#include "device/ops.h"
+
+namespace hadal {
+
+inline constexpr uint32_t kBlockTokens = 32;
+
+// What a token costs a layer.
+struct KvLayout {
+  uint32_t layers = 0;
+  uint32_t key_columns = 0, value_columns = 0;  // kv_heads * width
+  uint64_t bytes_per_token(QuantType type) const {
+    return uint64_t{layers} * (row_bytes(type, key_columns) + row_bytes(type, value_columns));
+  }
+};
+
+class KvCache {
+ public:
+  // layer_devices: [layers]. type: kF16, or kF32. Memory is committed as blocks are first used.
+  static Result<KvCache> create(const KvLayout& layout, QuantType type, uint32_t blocks,
+                                std::span<Device* const> layer_devices);
+
+  const PagedKv& layer(uint32_t layer) const { return layers_[layer]; }
+  uint32_t blocks() const { return blocks_; }
+
+ private:
+  std::vector<std::unique_ptr<Buffer>> buffers_;
+  std::vector<PagedKv> layers_;
+  uint32_t blocks_ = 0;
+};
+
+}  // namespace hadal
