@@ -1,0 +1,124 @@
+// The engine: many sequences, one loop. Owns the devices, the weights, the KV cache and the
+// scheduler. Every step runs one forward over a batch that mixes prompt chunks and single decode
+// tokens; one user is a batch of one.
+//
+// Threads: submit() and cancel() from any thread; open(), step(), score() and the sinks' calls on
+// the engine thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "device/device.h"
+#include "engine/sampler.h"
+#include "file/model_file.h"
+#include "model/weights.h"
+#include "text/tokenizer.h"
+
+namespace hadal {
+
+struct EngineOptions {
+  uint32_t context_tokens = 0;     // 0: plan/placement's default
+  uint32_t sequences_max = 1;      // that may run at once
+  uint32_t step_tokens_max = 512;  // tokens a step: prompts are cut into chunks of this
+  QuantType kv_type = QuantType::kF16;
+  std::vector<uint32_t> layer_splits;  // plan/placement: layers over several devices
+  std::function<void(const LoadProgress&)> progress;
+};
+
+struct EngineInfo {
+  std::string architecture;
+  uint32_t vocabulary = 0;
+  uint32_t context_tokens = 0;  // a sequence's limit: prompt and answer
+  uint32_t context_max = 0;     // what the model was made for
+  uint64_t weight_bytes = 0;    // of all tensors
+  uint64_t decode_weight_bytes =
+      0;  // of those a decode step reads whole (an embedding table is only looked up)
+  uint64_t kv_bytes_per_token = 0;
+  double load_seconds = 0;
+  std::vector<std::string> warnings;
+};
+
+enum class FinishReason : uint8_t {
+  kEndToken,  // the model ended its answer
+  kStopped,   // the sink asked for it (a stop string)
+  kMaxTokens,
+  kContextFull,
+  kCancelled,
+  kFailed,  // a step failed: `error` says why
+};
+
+struct Usage {
+  uint32_t prompt_tokens = 0;
+  uint32_t cached_tokens = 0;  // of the prompt, found in the cache from earlier requests
+  uint32_t answer_tokens = 0;  // all that were generated, thinking and end token included
+  double prompt_seconds = 0;   // until the first token
+  double decode_seconds = 0;   // from the first token to the last
+};
+
+// What a reader of the stream wants next.
+struct TokenDecision {
+  bool stop = false;
+  std::vector<TokenId>
+      force;  // the next tokens, in place of sampled ones (a thinking budget's end); usually empty
+};
+
+class TokenSink {
+ public:
+  virtual ~TokenSink() = default;
+  // Every token but the end token, in order, forced ones too.
+  virtual TokenDecision on_token(TokenId token) = 0;
+  // Exactly once; the sink is not called again.
+  virtual void on_finish(FinishReason reason, const Usage& usage, std::string_view error) = 0;
+};
+
+using RequestId = uint64_t;
+
+struct Request {
+  std::vector<TokenId> prompt;  // not empty
+  SamplingOptions sampling;
+  uint32_t max_tokens = 0;          // 0: until the context is full
+  std::vector<TokenId> end_tokens;  // any of these ends the answer
+  std::shared_ptr<TokenSink> sink;
+};
+
+class Engine {
+ public:
+  // Refuses before loading what cannot fit (plan/placement's figures). `devices`: one or more, the
+  // first is the main one.
+  static Result<std::unique_ptr<Engine>> open(std::shared_ptr<const ModelFile> file,
+                                              std::vector<std::unique_ptr<Device>> devices,
+                                              const EngineOptions& options);
+  ~Engine();
+
+  const EngineInfo& info() const;
+  std::span<const std::unique_ptr<Device>> devices() const;
+
+  // Errors: an empty prompt, a token outside the vocabulary, a prompt that does not fit the context
+  // (both numbers), bad sampling options.
+  Result<RequestId> submit(Request request);
+  void cancel(RequestId id);  // unknown ids are ignored: the request may just have ended
+
+  // One model step for whoever waits. False: there was nothing to do. An error means that the
+  // device or the file failed: all requests have been finished with kFailed, and the engine can be
+  // used no more.
+  Result<bool> step();
+
+  // Logits of every position of `tokens`, a sequence of its own from position 0 (at most
+  // context_tokens): the yardstick of eval. sink(position, logits [vocabulary]); returning false
+  // ends it. Not while requests run.
+  Status score(std::span<const TokenId> tokens,
+               const std::function<bool(uint32_t position, std::span<const float> logits)>& sink);
+
+ private:
+  struct State;
+  explicit Engine(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace hadal

@@ -1,0 +1,95 @@
+// A model that talks: file, tokenizer, chat template and engine in one; from messages or text to a
+// streamed answer. What `run`, `eval` and a server share.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/engine.h"
+#include "text/text_stream.h"
+#include "text/tokenizer.h"
+
+namespace hadal {
+
+struct GeneratorOptions {
+  EngineOptions engine;
+  std::optional<std::string> chat_template;  // source that replaces the model's own
+};
+
+enum class Thinking : uint8_t {
+  kModelDefault,
+  kOn,   // asks the template for it, and opens <think> where the template leaves that to us (R1's
+         // recommendation)
+  kOff,  // asks the template for none; where it knows no such switch, an empty <think></think> is
+         // put before the answer
+};
+
+struct ChatOptions {
+  Thinking thinking = Thinking::kModelDefault;
+  int64_t now_seconds = 0;  // for templates that print the date; seconds since 1970
+};
+
+struct Prompt {
+  std::vector<TokenId> tokens;
+  bool thinking_open = false;  // it ends inside <think>
+  std::string text;            // as rendered, for --verbose and tests
+};
+
+struct GenerationOptions {
+  SamplingOptions sampling;
+  uint32_t max_tokens = 0;  // 0: until the context is full
+  std::vector<std::string> stop;
+  bool parse_thinking = true;
+  std::optional<uint32_t>
+      thinking_budget;  // after this many tokens of thinking, </think> is forced
+};
+
+struct Answer {
+  std::string thinking, text;
+  FinishReason reason = FinishReason::kEndToken;
+  std::string stop_string;  // with kStopped
+  Usage usage;
+  uint32_t thinking_tokens = 0;
+};
+
+class Generator {
+ public:
+  // Errors: everything ModelFile, Tokenizer, ChatTemplate and Engine can say. A file without a
+  // tokenizer opens, and only engine() serves (eval --token-ids).
+  static Result<std::unique_ptr<Generator>> open(const std::filesystem::path& path,
+                                                 std::vector<std::unique_ptr<Device>> devices,
+                                                 const GeneratorOptions& options);
+  ~Generator();
+
+  Engine& engine();
+  const ModelFile& file() const;
+  const Tokenizer* tokenizer() const;  // null: the model has none
+  bool has_chat_template() const;      // its own, a built-in one or the option's
+  // generation_config.json or general.sampling.* of the file, over R1's recommendation (0.6, 0.95).
+  const SamplingOptions& default_sampling() const;
+
+  // messages: [{"role": "user", "content": "..."}, ...]. The template's own words may hold special
+  // tokens, the messages' never do.
+  Result<Prompt> chat_prompt(const nlohmann::json& messages, const ChatOptions& options) const;
+  // No template; BOS where the tokenizer adds it. Special tokens are not read.
+  Result<Prompt> raw_prompt(std::string_view text) const;
+
+  // Runs one prompt to its end on this thread. on_delta gets each piece as it becomes certain;
+  // returning false cancels.
+  Result<Answer> generate(const Prompt& prompt, const GenerationOptions& options,
+                          const std::function<bool(const TextDelta&)>& on_delta);
+
+ private:
+  struct State;
+  explicit Generator(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace hadal
