@@ -1,9 +1,10 @@
-// The storage formats of weights: one row of a table each. A format is a block struct (quant/blocks.h), a name, and a
-// reference decode, which says what the bytes mean; everything else about a format (fast kernels, packed forms) lives with the
-// device that wants it.
+// The storage formats of weights: one row of a table each. A format is a block struct
+// (quant/blocks.h), a name, and a reference decode, which says what the bytes mean; everything else
+// about a format (fast kernels, packed forms) lives with the device that wants it.
 //
-// Sources: the block layouts are those of GGUF files (the GGML types); F8_E4M3 is OCP FP8 "e4m3fn", whose 128 x 128 block
-// scales travel beside the values (ScaleGrid); MXFP4 is OCP Microscaling 1.0 in GGUF's block order.
+// Sources: the block layouts are those of GGUF files (the GGML types); F8_E4M3 is OCP FP8 "e4m3fn",
+// whose 128 x 128 block scales travel beside the values (ScaleGrid); MXFP4 is OCP Microscaling 1.0
+// in GGUF's block order.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +14,8 @@
 
 namespace hadal {
 
-// The values are those of GGUF's tensor type field; F8_E4M3 is ours (no GGUF number): it comes from safetensors alone.
+// The values are those of GGUF's tensor type field; F8_E4M3 is ours (no GGUF number): it comes from
+// safetensors alone.
 enum class QuantType : uint8_t {
   kF32 = 0,
   kF16 = 1,
@@ -39,25 +41,28 @@ struct QuantFormat {
   std::string_view name;  // "q4_k": in files' names, on the command line, in logs
   uint16_t block_values;  // values a block; a row is a whole number of blocks
   uint16_t block_bytes;
-  // blocks: count / block_values blocks, any alignment. values: count floats. count: a multiple of block_values.
+  // blocks: count / block_values blocks, any alignment. values: count floats. count: a multiple of
+  // block_values.
   void (*decode)(const void* blocks, float* values, size_t count);
 };
 
 // All formats, in the order of their names in docs.
 std::span<const QuantFormat> quant_formats();
 
-const QuantFormat& quant_format(QuantType type);              // CHECKs that type is one of the table
+const QuantFormat& quant_format(QuantType type);  // CHECKs that type is one of the table
 const QuantFormat* find_quant_format(std::string_view name);  // null: unknown
 const QuantFormat* find_gguf_format(uint32_t gguf_type);      // null: a type we do not read
 
-// The name GGUF gives a type number we cannot read ("iq2_xxs"), or "" if nobody has defined it: for error messages.
+// The name GGUF gives a type number we cannot read ("iq2_xxs"), or "" if nobody has defined it: for
+// error messages.
 std::string_view gguf_type_name(uint32_t gguf_type);
 
 // Bytes of a row of `columns` values (a multiple of block_values; CHECKed).
 size_t row_bytes(QuantType type, size_t columns);
 
-// One scale for a rectangle of a weight: value = stored value x scale. Row-major grid of divide_up(rows, rows_per_scale) x
-// divide_up(columns, columns_per_scale) floats; edge rectangles are smaller. A view.
+// One scale for a rectangle of a weight: value = stored value x scale. Row-major grid of
+// divide_up(rows, rows_per_scale) x divide_up(columns, columns_per_scale) floats; edge rectangles
+// are smaller. A view.
 struct ScaleGrid {
   const float* data = nullptr;
   uint32_t rows_per_scale = 0, columns_per_scale = 0;
