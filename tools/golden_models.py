@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+"""Tiny random models of awkward sizes, each as a Hugging Face folder and as a GGUF, with what transformers computes.
+
+OUTPUT/NAME/hf is the folder (no tokenizer), OUTPUT/NAME/model.gguf the same weights (not for FP8, which GGUF lacks),
+OUTPUT/NAME/tokens.txt the ids, and embedding.npy, layer.N.npy, norm.npy, logits.npy what each step gives for them,
+float32 [tokens, width]. Weights are rounded to the stored type first, so both files and the oracle hold the same numbers.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+import architectures
+import oracle
+from gguf_writer import GgufWriter
+from safetensors_writer import Entry, write_folder
+
+TOKENS = 45
+FP8_BLOCK = 128
+TORCH_TYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F8_E4M3": torch.float8_e4m3fn}
+R1_0528_ATTN_FACTOR = 0.8782488562869419  # 1 / (0.1 ln 4 + 1): takes YaRN's own factor back
+
+
+def shape(model_type: str, **values: Any) -> dict[str, Any]:
+    classes = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+    bias = {} if model_type == "qwen2" else {"attention_bias": False}  # qwen2 has it by name alone
+    return {"architectures": [classes[model_type]], "model_type": model_type, "hidden_act": "silu",
+            "num_hidden_layers": 3, "max_position_embeddings": 128, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
+            "tie_word_embeddings": False, "bos_token_id": 1, "eos_token_id": 2, **bias, **values}
+
+
+# name: (config.json, stored type of the matrices, bytes of a shard)
+MODELS: dict[str, tuple[dict[str, Any], str, int]] = {
+    "llama": (shape("llama", hidden_size=55, num_attention_heads=5, num_key_value_heads=1, head_dim=20,
+                    intermediate_size=41, vocab_size=103, rms_norm_eps=1e-5), "F32", 1 << 30),
+    "llama3-scaling-tied": (
+        shape("llama", hidden_size=54, num_attention_heads=6, num_key_value_heads=2, head_dim=24, intermediate_size=69,
+              vocab_size=127, tie_word_embeddings=True,
+              rope_scaling={"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                            "original_max_position_embeddings": 32}), "BF16", 1 << 30),
+    "qwen2": (shape("qwen2", hidden_size=60, num_attention_heads=3, num_key_value_heads=1, intermediate_size=59,
+                    vocab_size=149, rope_theta=1e6), "F16", 1 << 30),
+    "qwen3-yarn-attn-factor": (
+        shape("qwen3", hidden_size=54, num_attention_heads=9, num_key_value_heads=3, head_dim=16, intermediate_size=53,
+              vocab_size=113, rope_scaling={"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32,
+                                            "attn_factor": R1_0528_ATTN_FACTOR}), "BF16", 60_000),
+    "qwen3-yarn": (
+        shape("qwen3", hidden_size=44, num_attention_heads=4, num_key_value_heads=2, head_dim=24, intermediate_size=61,
+              vocab_size=101, rope_theta=None,
+              rope_parameters={"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "beta_fast": 2.0,
+                               "beta_slow": 0.5, "original_max_position_embeddings": 32}), "F32", 1 << 30),
+    "qwen3-fp8": (
+        shape("qwen3", hidden_size=132, num_attention_heads=6, num_key_value_heads=2, head_dim=24,
+              intermediate_size=134, vocab_size=59, num_hidden_layers=2,
+              quantization_config={"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic",
+                                   "weight_block_size": [FP8_BLOCK, FP8_BLOCK]}), "F8_E4M3", 1 << 30),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--only", choices=MODELS, action="append", help="make this one alone (repeatable)")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    for number, (name, (config, stored, shard_bytes)) in enumerate(MODELS.items()):
+        if not arguments.only or name in arguments.only:
+            generator = numpy.random.default_rng([arguments.seed, number])
+            make(arguments.output / name, config, stored, shard_bytes, generator)
+
+
+def make(folder: Path, config: dict[str, Any], stored: str, shard_bytes: int, generator: numpy.random.Generator) -> None:
+    config = {key: value for key, value in config.items() if value is not None}
+    tensors = architectures.model_tensors(config)
+    entries, weights = [], {}
+    for tensor in tensors:
+        made, weights[tensor.hf_name] = store(tensor, random_values(tensor, config, generator), stored, generator)
+        entries += made
+    (folder / "hf").mkdir(parents=True, exist_ok=True)
+    saved = {**config, "torch_dtype": "float32" if stored == "F32" else "float16" if stored == "F16" else "bfloat16"}
+    (folder / "hf" / "config.json").write_text(json.dumps(saved, indent=2) + "\n")
+    write_folder(folder / "hf", entries, shard_bytes)
+    if stored != "F8_E4M3":
+        write_gguf(folder / "model.gguf", config, tensors, weights, stored)
+
+    tokens = generator.integers(0, config["vocab_size"], TOKENS).tolist()
+    arrays = oracle.taps(oracle_model(config, weights), tokens)
+    oracle.write_taps(folder, tokens, arrays)
+    print(f"{folder.name}: {sum(w.numel() for w in weights.values())} parameters, logits {arrays['logits'].std():.2f} wide")
+
+
+def random_values(tensor: architectures.ModelTensor, config: dict[str, Any], generator: numpy.random.Generator):
+    """Scales at which attention is sharp, layers change the residual, and an error anywhere shows in the logits."""
+    values = generator.standard_normal(tensor.shape, dtype=numpy.float32)
+    if tensor.hf_name.endswith(".bias"):
+        return values * 0.3
+    if len(tensor.shape) == 1:
+        return 1 + values * 0.2
+    if tensor.kind == "token_embd":
+        return values * (0.4 if config["tie_word_embeddings"] else 1)
+    return values * {"attn_q": 1.6, "attn_k": 1.6, "output": 3}.get(tensor.kind, 1.2) / tensor.shape[1] ** 0.5
+
+
+def store(tensor: architectures.ModelTensor, values: numpy.ndarray, stored: str,
+          generator: numpy.random.Generator) -> tuple[list[Entry], torch.Tensor]:
+    """The file's entries of one tensor, and its values as a reader gets them. Vectors of the 16-bit models are stored
+    in 16 bits as well; beside FP8 matrices of the layers everything else is BF16, as DeepSeek publishes it."""
+    if stored == "F8_E4M3" and len(tensor.shape) == 2 and tensor.layer is not None:
+        return store_fp8(tensor, values, generator)
+    dtype = "BF16" if stored == "F8_E4M3" else stored
+    rounded = torch.from_numpy(values).to(TORCH_TYPES[dtype])
+    bits = rounded.view(torch.uint8 if dtype == "F32" else torch.int16).numpy()
+    return [Entry(tensor.hf_name, dtype, tensor.shape, bits)], rounded.float()
+
+
+def store_fp8(tensor: architectures.ModelTensor, values: numpy.ndarray,
+              generator: numpy.random.Generator) -> tuple[list[Entry], torch.Tensor]:
+    """value = f8 x scale of its 128x128 block; edge blocks are smaller."""
+    grid = tuple(-(-n // FP8_BLOCK) for n in tensor.shape)
+    scales = torch.from_numpy((0.002 + 0.01 * generator.random(grid)).astype(numpy.float32))
+    spread = scales.repeat_interleave(FP8_BLOCK, 0).repeat_interleave(FP8_BLOCK, 1)[:tensor.shape[0], :tensor.shape[1]]
+    rounded = (torch.from_numpy(values) / spread).to(torch.float8_e4m3fn)
+    return [Entry(tensor.hf_name, "F8_E4M3", tensor.shape, rounded.view(torch.uint8).numpy()),
+            Entry(tensor.hf_name + "_scale_inv", "F32", grid, scales.numpy())], rounded.float() * spread
+
+
+def write_gguf(path: Path, config: dict[str, Any], tensors: list[architectures.ModelTensor],
+               weights: dict[str, torch.Tensor], stored: str) -> None:
+    writer = GgufWriter(config["model_type"])
+    architectures.add_metadata(writer, config)
+    if (factors := architectures.llama3_factors(config)) is not None:
+        writer.add_tensor("rope_freqs.weight", "f32", factors.shape, factors)
+    for tensor in tensors:
+        values = architectures.to_gguf(config, tensor, weights[tensor.hf_name].numpy())
+        dtype = stored if len(tensor.shape) == 2 else "F32"
+        bits = torch.from_numpy(numpy.ascontiguousarray(values)).to(TORCH_TYPES[dtype])
+        writer.add_tensor(tensor.gguf_name, dtype.lower(), tensor.shape, bits.view(torch.uint8).numpy())
+    writer.write(path)
+
+
+def oracle_model(config: dict[str, Any], weights: dict[str, torch.Tensor]):
+    config = json.loads(json.dumps(config))
+    config.pop("quantization_config", None)
+    if "attn_factor" in config.get("rope_scaling", {}):  # transformers does not know this key
+        config["rope_scaling"]["attention_factor"] = 1.0
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(config.pop("model_type"), **config),
+                                             dtype=torch.float32, attn_implementation="eager")
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    if unexpected or [name for name in missing if name != "lm_head.weight" or not config["tie_word_embeddings"]]:
+        raise SystemExit(f"transformers misses {missing}, does not know {unexpected}")
+    model.tie_weights()
+    return model.eval()
+
+
+if __name__ == "__main__":
+    main()
