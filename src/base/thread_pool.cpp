@@ -1,0 +1,131 @@
+#include "base/thread_pool.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <set>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "base/cgroup.h"
+#include "base/check.h"
+
+namespace hadal {
+namespace {
+
+// About 50 microseconds of `pause`: longer than the host needs between two ops of a step, shorter
+// than anyone notices a busy core for.
+constexpr int kSpins = 1000;
+
+inline void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+uint32_t usable_cpus() {
+  cpu_set_t mask;
+  if (sched_getaffinity(0, sizeof(mask), &mask) != 0) {
+    return std::max(1u, std::thread::hardware_concurrency());  // more CPUs than the mask has bits
+  }
+  return static_cast<uint32_t>(std::max(1, CPU_COUNT(&mask)));
+}
+
+// Distinct physical cores among the CPUs this process may use; all CPUs where /sys does not say.
+uint32_t usable_cores() {
+  cpu_set_t mask;
+  if (sched_getaffinity(0, sizeof(mask), &mask) != 0) return usable_cpus();
+  std::set<std::string> cores;  // the list of a core's threads is its name
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &mask)) continue;
+    const std::string topology = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
+    std::string core = read_system_file(topology + "core_cpus_list", 4096);
+    if (core.empty()) core = read_system_file(topology + "thread_siblings_list", 4096);
+    if (core.empty()) core = "cpu " + std::to_string(cpu);
+    cores.insert(core);
+  }
+  return static_cast<uint32_t>(std::max<size_t>(1, cores.size()));
+}
+
+}  // namespace
+
+struct ThreadPool::Shared {
+  // Written by the caller before `region` rises, read by workers after they saw it rise.
+  Call call = nullptr;
+  void* context = nullptr;
+  bool stop = false;
+  int spins = kSpins;
+  alignas(64) std::atomic<uint32_t> region{0};   // rises by one for each parallel region
+  alignas(64) std::atomic<uint32_t> working{0};  // workers that have not finished the region
+  std::vector<std::thread> workers;
+
+  // Returns once `value` is no longer `old`: spins a while, then sleeps in the kernel.
+  void wait_while(const std::atomic<uint32_t>& value, uint32_t old) const {
+    for (int spin = 0; spin < spins; ++spin) {
+      if (value.load(std::memory_order_acquire) != old) return;
+      relax();
+    }
+    value.wait(old, std::memory_order_acquire);
+  }
+
+  void work(uint32_t thread) {
+    for (uint32_t seen = 0;; ++seen) {
+      wait_while(region, seen);
+      if (stop) return;
+      call(context, thread);
+      // The read-modify-write orders everything the body wrote before the caller's return.
+      if (working.fetch_sub(1, std::memory_order_acq_rel) == 1) working.notify_one();
+    }
+  }
+
+  void start_region() {
+    region.fetch_add(1, std::memory_order_seq_cst);
+    region.notify_all();
+  }
+};
+
+ThreadPool::ThreadPool(uint32_t threads) : threads_(1), shared_(std::make_unique<Shared>()) {
+  CHECK(threads >= 1);
+  if (threads > usable_cpus()) shared_->spins = 0;  // spinning would hold up the thread waited for
+  shared_->workers.reserve(threads - 1);
+  while (threads_ < threads) {
+    try {
+      shared_->workers.emplace_back([shared = shared_.get(), id = threads_] { shared->work(id); });
+    } catch (const std::system_error&) {
+      break;  // the system allows no more threads: fewer do the same work
+    }
+    ++threads_;
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  shared_->stop = true;
+  shared_->start_region();
+  for (std::thread& worker : shared_->workers) worker.join();
+}
+
+void ThreadPool::run_erased(Call call, void* context) {
+  Shared& shared = *shared_;
+  if (shared.workers.empty()) return call(context, 0);
+  shared.call = call;
+  shared.context = context;
+  shared.working.store(static_cast<uint32_t>(shared.workers.size()), std::memory_order_relaxed);
+  shared.start_region();
+  call(context, 0);
+  for (uint32_t left; (left = shared.working.load(std::memory_order_acquire)) != 0;) {
+    shared.wait_while(shared.working, left);
+  }
+}
+
+uint32_t default_thread_count() {
+  uint32_t threads = usable_cores();
+  if (const auto quota = cgroup_cpu_quota()) {
+    // Whole CPUs: a thread more would be throttled, and all others would wait for it.
+    threads = std::min(threads, static_cast<uint32_t>(std::clamp(*quota, 1.0, 4096.0)));
+  }
+  return std::max(1u, threads);
+}
+
+}  // namespace hadal

@@ -1,0 +1,173 @@
+// The reference device's paged cache and attention.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/float_types.h"
+#include "device/device.h"
+#include "device/reference/reference_ops.h"
+
+namespace hadal {
+namespace {
+
+void check_layout(const SequenceLayout& layout, uint32_t tokens) {
+  const auto& starts = layout.sequence_starts;
+  CHECK(starts.size() >= 1 && starts.front() == 0 && starts.back() == tokens);
+  CHECK(layout.positions.size() == tokens);
+  CHECK(layout.block_tables.size() >= size_t{layout.sequences()} * layout.blocks_per_sequence_max);
+  for (uint32_t s = 0; s < layout.sequences(); ++s) CHECK(starts[s] <= starts[s + 1]);
+}
+
+void check_cache(const Tensor& cache, const Device& device) {
+  CHECK(cache && cache.device == &device && cache.row_stride >= cache.columns);
+  CHECK(cache.type == QuantType::kF32 || cache.type == QuantType::kF16);
+}
+
+// The row of the cache that holds a position of a sequence.
+size_t cache_row(const PagedKv& cache, const SequenceLayout& layout, uint32_t sequence,
+                 uint32_t position) {
+  const uint32_t block = position / cache.block_tokens;
+  CHECK(block < layout.blocks_per_sequence_max);
+  const size_t row =
+      size_t{layout.block_tables[size_t{sequence} * layout.blocks_per_sequence_max + block]} *
+          cache.block_tokens +
+      position % cache.block_tokens;
+  CHECK(row < cache.keys.rows && row < cache.values.rows);
+  return row;
+}
+
+void store_row(const Tensor& from, uint32_t token, const Tensor& cache, size_t row) {
+  const float* values = static_cast<const float*>(from.data) + size_t{token} * from.row_stride;
+  if (cache.type == QuantType::kF32) {
+    std::memcpy(static_cast<float*>(cache.data) + row * cache.row_stride, values,
+                size_t{from.columns} * sizeof(float));
+    return;
+  }
+  f16* halves = static_cast<f16*>(cache.data) + row * cache.row_stride;
+  for (uint32_t i = 0; i < from.columns; ++i) halves[i] = float_to_f16(values[i]);
+}
+
+// `width` values from column `first` of a row of the cache, as floats.
+void load_row(const Tensor& cache, size_t row, size_t first, uint32_t width, float* values) {
+  const size_t at = row * cache.row_stride + first;
+  if (cache.type == QuantType::kF32) {
+    std::memcpy(values, static_cast<const float*>(cache.data) + at, width * sizeof(float));
+    return;
+  }
+  const f16* halves = static_cast<const f16*>(cache.data) + at;
+  for (uint32_t i = 0; i < width; ++i) values[i] = f16_to_float(halves[i]);
+}
+
+// Four chains side by side, added at the end: one order, whatever the width.
+double dot(const float* a, const float* b, uint32_t width) {
+  double sums[4] = {};
+  for (uint32_t i = 0; i < width; ++i) sums[i % 4] += double{a[i]} * double{b[i]};
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
+// One query head against positions 0 .. positions - 1. scores: [positions], sums: [value_width].
+void attend_head(const float* query, const float* keys, const float* values, uint32_t positions,
+                 uint32_t key_width, uint32_t value_width, double scale, double* scores,
+                 double* sums, float* out) {
+  double greatest = -INFINITY;
+  for (uint32_t p = 0; p < positions; ++p) {
+    scores[p] = scale * dot(query, keys + size_t{p} * key_width, key_width);
+    greatest = std::max(greatest, scores[p]);
+  }
+  double total = 0;
+  std::fill_n(sums, value_width, 0.0);
+  for (uint32_t p = 0; p < positions; ++p) {
+    const double weight = std::exp(scores[p] - greatest);
+    total += weight;
+    const float* value = values + size_t{p} * value_width;
+    for (uint32_t i = 0; i < value_width; ++i) sums[i] += weight * double{value[i]};
+  }
+  for (uint32_t i = 0; i < value_width; ++i) out[i] = static_cast<float>(sums[i] / total);
+}
+
+}  // namespace
+
+void ReferenceOps::store_kv(const StoreKvArgs& args) {
+  check(args.keys);
+  check(args.values);
+  check_cache(args.cache.keys, device_);
+  check_cache(args.cache.values, device_);
+  check_layout(args.layout, args.keys.rows);
+  CHECK(args.values.rows == args.keys.rows && args.cache.block_tokens > 0);
+  CHECK(args.keys.columns == args.cache.keys.columns);
+  CHECK(args.values.columns == args.cache.values.columns);
+  for (uint32_t sequence = 0; sequence < args.layout.sequences(); ++sequence) {
+    for (uint32_t token = args.layout.sequence_starts[sequence];
+         token < args.layout.sequence_starts[sequence + 1]; ++token) {
+      CHECK(args.layout.positions[token] >= 0);
+      const size_t row = cache_row(args.cache, args.layout, sequence,
+                                   static_cast<uint32_t>(args.layout.positions[token]));
+      store_row(args.keys, token, args.cache.keys, row);
+      store_row(args.values, token, args.cache.values, row);
+    }
+  }
+}
+
+void ReferenceOps::attention(const AttentionArgs& args) {
+  check(args.query);
+  check(args.out);
+  check_cache(args.cache.keys, device_);
+  check_cache(args.cache.values, device_);
+  check_layout(args.layout, args.query.rows);
+  CHECK(args.kv_heads > 0 && args.heads % args.kv_heads == 0 && args.cache.block_tokens > 0);
+  const uint32_t key_width = args.cache.keys.columns / args.kv_heads;
+  const uint32_t value_width = args.cache.values.columns / args.kv_heads;
+  CHECK(args.cache.keys.columns == key_width * args.kv_heads);
+  CHECK(args.cache.values.columns == value_width * args.kv_heads);
+  CHECK(args.query.columns == args.heads * key_width && args.out.rows == args.query.rows);
+  CHECK(args.out.columns == args.heads * value_width);
+  for (uint32_t sequence = 0; sequence < args.layout.sequences(); ++sequence) {
+    attend(args, sequence);
+  }
+}
+
+// One sequence, one key-value head at a time: its past is decoded once, then every token of the
+// batch and every query head of the group reads it.
+void ReferenceOps::attend(const AttentionArgs& args, uint32_t sequence) {
+  const uint32_t first_token = args.layout.sequence_starts[sequence];
+  const uint32_t tokens = args.layout.sequence_starts[sequence + 1] - first_token;
+  if (tokens == 0) return;
+  const auto positions = args.layout.positions.subspan(first_token, tokens);
+  const int32_t last = *std::max_element(positions.begin(), positions.end());
+  CHECK(*std::min_element(positions.begin(), positions.end()) >= 0);
+  const uint32_t length = static_cast<uint32_t>(last) + 1;
+  const uint32_t key_width = args.cache.keys.columns / args.kv_heads;
+  const uint32_t value_width = args.cache.values.columns / args.kv_heads;
+  const uint32_t group = args.heads / args.kv_heads;
+  keys_.resize(size_t{length} * key_width);
+  values_.resize(size_t{length} * value_width);
+  scores_.resize(pool_.threads());
+  for (auto& scores : scores_) scores.resize(size_t{length} + value_width);
+  for (uint32_t kv_head = 0; kv_head < args.kv_heads; ++kv_head) {
+    parallel(length, 16, [&](size_t from, size_t to, uint32_t) {
+      for (size_t p = from; p < to; ++p) {
+        const size_t row = cache_row(args.cache, args.layout, sequence, static_cast<uint32_t>(p));
+        load_row(args.cache.keys, row, size_t{kv_head} * key_width, key_width,
+                 keys_.data() + p * key_width);
+        load_row(args.cache.values, row, size_t{kv_head} * value_width, value_width,
+                 values_.data() + p * value_width);
+      }
+    });
+    // Thread by thread every n-th (token, head): later tokens see more, so runs would be unequal.
+    pool_.run([&](uint32_t thread) {
+      double* scores = scores_[thread].data();
+      for (size_t i = thread; i < size_t{tokens} * group; i += pool_.threads()) {
+        const size_t token = first_token + i / group;
+        const size_t head = size_t{kv_head} * group + i % group;
+        attend_head(
+            static_cast<const float*>(args.query.data) + token * args.query.row_stride +
+                head * key_width,
+            keys_.data(), values_.data(), static_cast<uint32_t>(positions[i / group]) + 1,
+            key_width, value_width, double{args.scale}, scores, scores + length,
+            static_cast<float*>(args.out.data) + token * args.out.row_stride + head * value_width);
+      }
+    });
+  }
+}
+
+}  // namespace hadal
