@@ -1,5 +1,6 @@
-// What a model file says of itself: named values, from a GGUF header or from the JSON files of a Hugging Face folder (flattened:
-// "rope_scaling.factor"). Strings of a GGUF are views into the mapped file, which the ModelFile that hands out a Metadata owns.
+// What a model file says of itself: named values, from a GGUF header or from the JSON files of a
+// Hugging Face folder (flattened: "rope_scaling.factor"). Strings of a GGUF are views into the
+// mapped file, which the ModelFile that hands out a Metadata owns.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,8 @@ namespace hadal {
 
 using MetadataArray = std::variant<std::vector<int64_t>, std::vector<uint64_t>, std::vector<double>,
                                    std::vector<bool>, std::vector<std::string_view>>;
-using MetadataValue = std::variant<bool, int64_t, uint64_t, double, std::string_view, MetadataArray>;
+using MetadataValue =
+    std::variant<bool, int64_t, uint64_t, double, std::string_view, MetadataArray>;
 
 // Where the names of keys and tensors come from: the two conventions a checkpoint can follow.
 enum class Dialect : uint8_t { kGguf, kHuggingFace };
@@ -29,8 +31,9 @@ class Metadata {
   Dialect dialect() const { return dialect_; }
   const std::string& file() const { return file_; }  // for messages
 
-  // Present and of the right kind, or an error that names file, key, what was found and what was expected. Integers are
-  // accepted across signedness if the value fits; a float key accepts integers.
+  // Present and of the right kind, or an error that names file, key, what was found and what was
+  // expected. Integers are accepted across signedness if the value fits; a float key accepts
+  // integers.
   Result<uint64_t> unsigned_integer(std::string_view key, uint64_t maximum = UINT32_MAX) const;
   Result<double> number(std::string_view key) const;
   Result<bool> boolean(std::string_view key) const;

@@ -1,5 +1,5 @@
-// The tensors of a model file by name. Every offset, extent and length has been checked against the file before an entry
-// is made, so `data` may be read in full.
+// The tensors of a model file by name. Every offset, extent and length has been checked against the
+// file before an entry is made, so `data` may be read in full.
 #pragma once
 
 #include <cstddef>
@@ -16,12 +16,14 @@ namespace hadal {
 struct TensorInfo {
   std::string name;
   QuantType type = QuantType::kF32;
-  // Row-major, the way a person multiplies: `rows` output values, each a row of `columns` inputs; `experts` such matrices
-  // stacked (1 if the file's tensor has at most two dimensions). A vector of n values has rows 1, columns n.
+  // Row-major, the way a person multiplies: `rows` output values, each a row of `columns` inputs;
+  // `experts` such matrices stacked (1 if the file's tensor has at most two dimensions). A vector
+  // of n values has rows 1, columns n.
   uint32_t experts = 1, rows = 1, columns = 1;
-  uint32_t dimensions = 1;          // as the file counts them
-  std::span<const std::byte> data;  // experts x rows x row_bytes(type, columns); a view into the mapped file
-  std::string file;                 // which file of a split model, for messages
+  uint32_t dimensions = 1;  // as the file counts them
+  std::span<const std::byte>
+      data;          // experts x rows x row_bytes(type, columns); a view into the mapped file
+  std::string file;  // which file of a split model, for messages
 };
 
 // Ordered by name; iteration order is deterministic.
