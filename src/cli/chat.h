@@ -1,0 +1,56 @@
+// A conversation in the terminal: what `hadal run` does when nobody gave it a prompt.
+#pragma once
+
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/command_line.h"
+#include "cli/line_editor.h"
+#include "engine/generation.h"
+
+namespace hadal {
+
+struct RunOptions {
+  ModelOptions model;
+  std::string prompt;
+  std::optional<std::string> system;
+  ChatOptions chat;
+  GenerationOptions generation;
+  bool raw = false;  // no template
+  bool hide_thinking = false;
+  bool verbose = false;
+};
+
+// Streams one answer: thinking dimmed on standard error, the answer on standard output; statistics
+// with --verbose.
+Result<Answer> stream_answer(CommandContext& context, Generator& generator, const Prompt& prompt,
+                             const RunOptions& options);
+
+class Chat {
+ public:
+  Chat(CommandContext& context, Generator& generator, RunOptions options);
+  Status run();  // until /bye or the end of input
+
+ private:
+  std::optional<std::string> read_message();  // nullopt: the person leaves
+  void answer();                              // to the messages as they stand
+  bool command(const std::string& line);      // false: leave
+  void set(const std::string& name, const std::string& value);
+  void show() const;
+  void save(const std::string& name);
+  void load(const std::string& name);
+  void regenerate();
+  void clear();
+  std::optional<std::filesystem::path> chat_file(const std::string& name) const;
+
+  CommandContext& context_;
+  Generator& generator_;
+  RunOptions options_;
+  nlohmann::json messages_ = nlohmann::json::array();
+  LineEditor editor_;
+};
+
+}  // namespace hadal

@@ -1,0 +1,67 @@
+// hadal's command line: one subcommand a file. Exit status: 0, 1 (failed: the message says why and
+// what to do), 2 (usage).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "cli/environment.h"
+#include "cli/terminal.h"
+#include "device/device.h"
+#include "engine/generation.h"
+
+namespace CLI {
+class App;
+class Option;
+}  // namespace CLI
+
+namespace hadal {
+
+inline constexpr int kExitFailed = 1;
+inline constexpr int kExitUsage = 2;
+
+struct CommandContext {
+  Environment environment;
+  Terminal terminal;
+};
+
+// What every command that runs a model takes: --device, --threads, --instruction-set, --context.
+struct ModelOptions {
+  std::string model;  // a name or a path; "" = the default model
+  std::string device = "cpu";
+  uint32_t threads = 0;
+  std::string instruction_set;
+  uint32_t context_tokens = 0;
+};
+void add_model_options(CLI::App& command, ModelOptions& options);
+
+// Resolves the name, opens devices and model with a progress bar, prints the model's warnings.
+Result<std::unique_ptr<Generator>> open_model(CommandContext& context, const ModelOptions& options,
+                                              std::optional<std::string> chat_template = {},
+                                              uint32_t step_tokens_max = 512);
+
+// A whole text file, at most Tokenizer::kTextBytesMax bytes; "-" is standard input.
+Result<std::string> read_text(const std::string& path);
+
+// A command: adds its options to the application and returns what to do when it was chosen. A
+// Status error is printed and ends with kExitFailed.
+using CommandBody = std::function<Status()>;
+struct Command {
+  CLI::App* app;
+  CommandBody body;
+};
+Command add_run(CLI::App& application, CommandContext& context);
+Command add_show(CLI::App& application, CommandContext& context);
+Command add_list(CLI::App& application, CommandContext& context);
+Command add_tokenize(CLI::App& application, CommandContext& context);
+Command add_eval(CLI::App& application, CommandContext& context);
+Command add_bench(CLI::App& application, CommandContext& context);
+Command add_completion(CLI::App& application, CommandContext& context);
+
+int run_command_line(int argument_count, char** arguments);
+
+}  // namespace hadal

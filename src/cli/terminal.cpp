@@ -1,0 +1,166 @@
+#include "cli/terminal.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "text/unicode.h"
+
+namespace hadal {
+namespace {
+
+constexpr const char* kDim = "\033[2m";
+constexpr const char* kPlain = "\033[0m";
+constexpr uint32_t kNarrowestWrap = 20;  // columns; below this words are left to the terminal
+
+void write_notice(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stderr);
+  std::fflush(stderr);
+}
+
+}  // namespace
+
+Terminal::Terminal(bool no_color)
+    : no_color_(no_color),
+      input_is_terminal_(isatty(STDIN_FILENO) == 1),
+      output_is_terminal_(isatty(STDOUT_FILENO) == 1),
+      notices_are_terminal_(isatty(STDERR_FILENO) == 1) {}
+
+uint32_t Terminal::columns() const {
+  winsize size{};
+  for (const int descriptor : {STDOUT_FILENO, STDERR_FILENO}) {
+    if (ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
+  }
+  return 80;
+}
+
+void Terminal::say(std::string_view line) {
+  clear_progress();
+  write_notice(fmt::format("{}\n", line));
+}
+
+void Terminal::warn(std::string_view line) {
+  say(fmt::format("hadal: warning: {}", line));
+}
+
+void Terminal::error(std::string_view message) {
+  say(fmt::format("hadal: {}", message));
+}
+
+std::string Terminal::dimmed(std::string_view text) const {
+  if (no_color_ || !notices_are_terminal_) return std::string(text);
+  return fmt::format("{}{}{}", kDim, text, kPlain);
+}
+
+void Terminal::notice(std::string_view text) {
+  clear_progress();
+  write_notice(text);
+}
+
+void Terminal::progress(std::string_view what, double fraction) {
+  if (!notices_are_terminal_) return;
+  const int percent = static_cast<int>(100 * std::clamp(fraction, 0.0, 1.0));
+  const int room = static_cast<int>(columns()) - static_cast<int>(display_width(what)) - 8;
+  std::string bar;
+  if (room >= 10) {
+    const int cells = std::min(room, 40);
+    const int filled = cells * percent / 100;
+    bar = fmt::format(" [{}{}]", std::string(static_cast<size_t>(filled), '#'),
+                      std::string(static_cast<size_t>(cells - filled), '.'));
+  }
+  write_notice(fmt::format("\r\033[K{}{} {}%", what, bar, percent));
+  progress_shown_ = true;
+}
+
+void Terminal::clear_progress() {
+  if (!progress_shown_) return;
+  write_notice("\r\033[K");
+  progress_shown_ = false;
+}
+
+void Terminal::write(std::string_view text) {
+  clear_progress();
+  while (!text.empty() && write_error_ == 0) {
+    const ssize_t written = ::write(STDOUT_FILENO, text.data(), text.size());
+    if (written >= 0) {
+      text.remove_prefix(static_cast<size_t>(written));
+    } else if (errno != EINTR) {
+      write_error_ = errno;
+    }
+  }
+}
+
+Status Terminal::output_status() {
+  if (write_error_ == 0) return {};
+  return fail("cannot write to standard output: {}", std::strerror(write_error_));
+}
+
+WrappingWriter::WrappingWriter(Terminal& terminal, Stream stream)
+    : terminal_(terminal),
+      stream_(stream),
+      wrap_(stream == Stream::kAnswer ? terminal.output_is_terminal()
+                                      : terminal.notices_are_terminal()) {}
+
+void WrappingWriter::emit(std::string_view text) {
+  if (stream_ == Stream::kAnswer) {
+    terminal_.write(text);
+  } else {
+    terminal_.notice(terminal_.dimmed(text));
+  }
+}
+
+void WrappingWriter::flush_word() {
+  if (word_.empty()) return;
+  const auto width = static_cast<uint32_t>(display_width(word_));
+  const uint32_t columns = terminal_.columns();
+  if (column_ > 0 && column_ + width > columns && width <= columns && columns >= kNarrowestWrap) {
+    emit("\n");
+    column_ = 0;
+  }
+  emit(word_);
+  column_ = (column_ + width) % std::max(columns, 1u);
+  word_.clear();
+}
+
+void WrappingWriter::write(std::string_view text) {
+  if (!wrap_) {
+    emit(text);
+    if (!text.empty()) column_ = text.back() == '\n' ? 0 : 1;
+    return;
+  }
+  while (!text.empty()) {
+    const size_t length = std::max<size_t>(1, utf8_character_length(text));
+    const std::string_view character = text.substr(0, length);
+    text.remove_prefix(character.size());
+    if (character == " " || character == "\n") {
+      flush_word();
+      if (character == "\n") {
+        emit("\n");
+        column_ = 0;
+      } else if (column_ < terminal_.columns()) {
+        emit(" ");
+        ++column_;
+      }
+    } else {
+      // A wide character is a word of its own: Chinese breaks anywhere.
+      if (display_width(character) > 1) flush_word();
+      word_ += character;
+      if (display_width(character) > 1) flush_word();
+    }
+  }
+  // A stream must not lag a word behind the model when the model pauses; punctuation ends most
+  // words, the rest wait for a space, at most a line.
+  if (display_width(word_) >= terminal_.columns()) flush_word();
+}
+
+void WrappingWriter::finish() {
+  flush_word();
+  if (column_ > 0) emit("\n");
+  column_ = 0;
+}
+
+}  // namespace hadal

@@ -1,0 +1,67 @@
+// What the person sees. The answer alone goes to standard output; everything else (notices,
+// progress, thinking, statistics) goes to standard error. Colours and moving lines only where the
+// stream is a terminal and NO_COLOR allows them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace hadal {
+
+class Terminal {
+ public:
+  explicit Terminal(bool no_color);
+
+  bool input_is_terminal() const { return input_is_terminal_; }
+  bool output_is_terminal() const { return output_is_terminal_; }
+  bool notices_are_terminal() const { return notices_are_terminal_; }
+  uint32_t columns() const;  // of the terminal now (it may be resized); 80 where there is none
+
+  void say(std::string_view line);                  // a line on standard error
+  void warn(std::string_view line);                 // "hadal: warning: ..."
+  void error(std::string_view message);             // "hadal: ..."
+  std::string dimmed(std::string_view text) const;  // for standard error
+  void notice(std::string_view text);               // standard error, no newline, flushed
+
+  // One line on standard error that is rewritten in place; not shown where standard error is no
+  // terminal.
+  void progress(std::string_view what, double fraction);  // fraction in [0, 1]
+  void clear_progress();
+
+  // Standard output, unbuffered from the reader's view. After a failed write all later ones are
+  // dropped; the first failure is kept for output_status().
+  void write(std::string_view text);
+  Status output_status();
+
+ private:
+  bool no_color_;
+  bool input_is_terminal_, output_is_terminal_, notices_are_terminal_;
+  bool progress_shown_ = false;
+  int write_error_ = 0;
+};
+
+// Words of running text that do not break across the terminal's right edge. Width counts as
+// terminals do (Chinese two columns). Where output is no terminal, text passes unchanged.
+class WrappingWriter {
+ public:
+  enum class Stream : uint8_t { kAnswer, kThinking };  // standard output, dimmed standard error
+
+  WrappingWriter(Terminal& terminal, Stream stream);
+  void write(std::string_view text);  // whole UTF-8 characters
+  void finish();                      // lets the last word go, and ends the line if one is open
+
+ private:
+  void flush_word();
+  void emit(std::string_view text);
+
+  Terminal& terminal_;
+  Stream stream_;
+  bool wrap_;
+  std::string word_;
+  uint32_t column_ = 0;
+};
+
+}  // namespace hadal

@@ -1,0 +1,51 @@
+// How fast a model runs here, beside what the machine can do: prompt and decode speed by the engine
+// itself, and the device's read bandwidth by its own loops in the same run, so that every figure is
+// also a ratio.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/engine.h"
+
+namespace hadal {
+
+struct BenchOptions {
+  uint32_t prompt_tokens = 512;  // 0: no prompt run
+  uint32_t decode_tokens = 128;  // 0: no decode run; at least 2
+  uint32_t repetitions = 3;
+};
+
+// Of the repetitions.
+struct Spread {
+  double median = 0, least = 0, most = 0;
+};
+Spread spread_of(std::vector<double> samples);  // at least one sample
+
+struct BenchReport {
+  uint32_t prompt_tokens = 0, decode_tokens = 0, repetitions = 0;
+  Spread prompt_tokens_per_s, decode_tokens_per_s, time_to_first_token_s;
+  // Bytes a decode step must read: weights, and the keys and values of the context so far, on the
+  // mean over the steps.
+  double decode_bytes_per_token = 0;
+  double decode_bytes_per_s = 0;   // at the median speed
+  double bandwidth_percent = 0;    // of read_bytes_per_s
+  Spread read_bytes_per_s;         // the device's, measured before and after each repetition
+  uint64_t peak_memory_bytes = 0;  // of this process, mapped file pages included
+};
+
+Result<BenchReport> bench(Engine& engine, const BenchOptions& options,
+                          const std::function<void(std::string_view stage)>& progress = {});
+
+// Resident memory of this process at its highest (VmHWM), mapped file pages included; 0 where the
+// system does not say.
+uint64_t peak_memory_bytes();
+
+// Bytes a decode step reads at a context of `tokens`.
+double decode_bytes(const EngineInfo& info, double tokens);
+
+}  // namespace hadal
