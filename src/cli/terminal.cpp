@@ -133,7 +133,7 @@ void WrappingWriter::write(std::string_view text) {
     return;
   }
   while (!text.empty()) {
-    const size_t length = std::max<size_t>(1, utf8_character_length(text));
+    const size_t length = decode_code_point(text, 0).bytes;
     const std::string_view character = text.substr(0, length);
     text.remove_prefix(character.size());
     if (character == " " || character == "\n") {
