@@ -11,7 +11,8 @@ namespace hadal {
 
 class ThreadPool {
  public:
-  explicit ThreadPool(uint32_t threads);  // at least 1; 1 means the caller alone
+  // At least 1; 1 means the caller alone. Fewer threads than asked where the system starts no more.
+  explicit ThreadPool(uint32_t threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
