@@ -1,0 +1,25 @@
+// The CPU device: kernels for the instruction sets of x86-64 from AVX2 on, chosen when it is
+// opened; threads by physical core; weights used where the file's mapping has them. Ops are done
+// when they return. Its tensors lie in ordinary memory.
+#pragma once
+
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "device/device.h"
+
+namespace hadal {
+
+struct CpuOptions {
+  uint32_t threads = 0;              // 0: one a physical core this process may use
+  std::string_view instruction_set;  // "": the best there is
+};
+
+// Errors: a processor without AVX2; an instruction set that is unknown, or not there.
+Result<std::unique_ptr<Device>> make_cpu_device(const CpuOptions& options);
+
+// What instruction_set may be on this machine, slowest first.
+std::vector<std::string_view> usable_instruction_sets();
+
+}  // namespace hadal

@@ -1,0 +1,63 @@
+// The CPU device's ops: shapes checked, work cut for the threads, kernels called.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "device/cpu/kernels/table.h"
+#include "device/cpu/scratch.h"
+#include "device/ops.h"
+
+namespace hadal::cpu {
+
+class CpuOps final : public Ops {
+ public:
+  CpuOps(Device& device, const KernelTable& kernels, uint32_t threads)
+      : device_(device), kernels_(kernels), pool_(threads) {}
+
+  void embed(const EmbedArgs& args) override;
+  void rms_norm(const RmsNormArgs& args) override;
+  void matmul(const MatmulArgs& args) override;
+  void rope(const RopeArgs& args) override;
+  void store_kv(const StoreKvArgs& args) override;
+  void attention(const AttentionArgs& args) override;
+  void swiglu(const SwigluArgs& args) override;
+  void gather_rows(const GatherRowsArgs& args) override;
+
+  ThreadPool& pool() { return pool_; }
+  const KernelTable& kernels() const { return kernels_; }
+  // The first failure since the last call, for Device::wait.
+  Status take_failure();
+
+ private:
+  void check(const Tensor& tensor) const;
+  void check(const Weight& weight) const;
+  std::byte* reserve(Scratch& scratch, size_t bytes);  // null: failed, and remembered
+
+  // body(first, last, thread) over [0, count) in runs of at most `grain`, handed to whichever
+  // thread is free: a thread that another program holds up delays nobody. One run: the caller
+  // alone.
+  template <typename Body>
+  void parallel(size_t count, size_t grain, Body&& body) {
+    if (count <= grain || pool_.threads() == 1) {
+      if (count != 0) body(size_t{0}, count, uint32_t{0});
+      return;
+    }
+    std::atomic<size_t> next{0};
+    pool_.run([&](uint32_t thread) {
+      for (size_t first; (first = next.fetch_add(grain, std::memory_order_relaxed)) < count;) {
+        body(first, std::min(count, first + grain), thread);
+      }
+    });
+  }
+
+  Device& device_;
+  const KernelTable& kernels_;
+  ThreadPool pool_;
+  Scratch scratch_;
+  Status failure_;
+};
+
+}  // namespace hadal::cpu

@@ -1,0 +1,41 @@
+// The loops that measure the machine. A body: included by each kernels_*.cpp after its vector
+// types.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace {
+
+// Eight lines at once from two pages, a few lines ahead of the loads: what the weights' kernels do.
+uint32_t read(const void* data, size_t bytes) {
+  const char* bytes_at = static_cast<const char*>(data);
+  Bits mix0 = zero_bits(), mix1 = zero_bits();
+  for (size_t i = 0; i < bytes; i += 4 * Bits::kBytes) {
+    _mm_prefetch(bytes_at + i + 2048, _MM_HINT_T0);
+    _mm_prefetch(bytes_at + i + 2048 + 2 * Bits::kBytes, _MM_HINT_T0);
+    mix0 = exclusive_or(mix0, load_bits(bytes_at + i));
+    mix1 = exclusive_or(mix1, load_bits(bytes_at + i + Bits::kBytes));
+    mix0 = exclusive_or(mix0, load_bits(bytes_at + i + 2 * Bits::kBytes));
+    mix1 = exclusive_or(mix1, load_bits(bytes_at + i + 3 * Bits::kBytes));
+  }
+  return first_word(exclusive_or(mix0, mix1));
+}
+
+// Ten chains: a multiply-add takes four cycles or five, and two start in each.
+uint64_t multiply_adds(uint64_t rounds) {
+  constexpr int kChains = 10;
+  Floats chains[kChains];
+  for (int i = 0; i < kChains; ++i) chains[i] = broadcast(static_cast<float>(i));
+  Floats factor = broadcast(0.5f), term = broadcast(1.0f);
+  for (uint64_t round = 0; round < rounds; ++round) {
+    __asm__ volatile("" : "+x"(factor.v), "+x"(term.v));  // not the same sum each round
+    for (int i = 0; i < kChains; ++i) chains[i] = multiply_add(chains[i], factor, term);
+  }
+  Floats all = chains[0];
+  for (int i = 1; i < kChains; ++i) all = all + chains[i];
+  // The result lies between 0 and 100 a lane: what is added here is zero, but depends on the loop.
+  return rounds * kChains * Floats::kWidth + (sum(all) < 0 ? 1 : 0);
+}
+
+}  // namespace
