@@ -22,42 +22,44 @@ struct Signature {
 };
 
 constexpr std::string_view kPickle =
-    "a PyTorch checkpoint (pickle), which can run code when it is read and is not supported; get "
+    "is a PyTorch checkpoint (pickle), which can run code when it is read and is not supported; "
+    "get "
     "the model as "
     "safetensors or GGUF";
 constexpr std::string_view kOldGgml =
-    "a GGML file of the time before GGUF (2023), which is not supported; get the model as GGUF";
+    "is a GGML file of the time before GGUF (2023), which is not supported; get the model as GGUF";
 
 constexpr std::array kSignatures = {
-    Signature{"\x1f\x8b"sv, "a gzip archive, not a model; unpack it first (gunzip)"},
+    Signature{"\x1f\x8b"sv, "is a gzip archive, not a model; unpack it first (gunzip)"},
     Signature{"\xfd"
               "7zXZ\0"sv,
-              "an xz archive, not a model; unpack it first (xz -d)"},
-    Signature{"\x28\xb5\x2f\xfd"sv, "a zstd archive, not a model; unpack it first (zstd -d)"},
-    Signature{"BZh"sv, "a bzip2 archive, not a model; unpack it first (bunzip2)"},
-    Signature{"7z\xbc\xaf\x27\x1c"sv, "a 7-Zip archive, not a model; unpack it first"},
-    Signature{"PK\x03\x04"sv,
-              "a zip file: an archive to unpack first, or a PyTorch checkpoint (.bin, .pth), which "
-              "can run code when it is "
-              "read and is not supported; get the model as safetensors or GGUF"},
+              "is an xz archive, not a model; unpack it first (xz -d)"},
+    Signature{"\x28\xb5\x2f\xfd"sv, "is a zstd archive, not a model; unpack it first (zstd -d)"},
+    Signature{"BZh"sv, "is a bzip2 archive, not a model; unpack it first (bunzip2)"},
+    Signature{"7z\xbc\xaf\x27\x1c"sv, "is a 7-Zip archive, not a model; unpack it first"},
+    Signature{
+        "PK\x03\x04"sv,
+        "is a zip file: an archive to unpack first, or a PyTorch checkpoint (.bin, .pth), which "
+        "can run code when it is "
+        "read and is not supported; get the model as safetensors or GGUF"},
     Signature{"\x80\x02"sv, kPickle},
     Signature{"\x80\x03"sv, kPickle},
     Signature{"\x80\x04"sv, kPickle},
     Signature{"\x80\x05"sv, kPickle},
     Signature{"\x89HDF"sv,
-              "an HDF5 file (Keras, TensorFlow), which is not supported; get the model as "
+              "is an HDF5 file (Keras, TensorFlow), which is not supported; get the model as "
               "safetensors or GGUF"},
     Signature{"\x7f"
               "ELF"sv,
-              "a program (ELF), not a model"},
-    Signature{"%PDF"sv, "a PDF document, not a model"},
+              "is a program (ELF), not a model"},
+    Signature{"%PDF"sv, "is a PDF document, not a model"},
     Signature{"lmgg"sv, kOldGgml},
     Signature{"fmgg"sv, kOldGgml},
     Signature{"tjgg"sv, kOldGgml},
     Signature{"algg"sv, kOldGgml},
-    Signature{
-        "FUGG"sv,
-        "a GGUF with its bytes in reverse order (big-endian); only little-endian files are read"},
+    Signature{"FUGG"sv,
+              "is a GGUF with its bytes in reverse order (big-endian); only little-endian files "
+              "are read"},
 };
 
 bool starts_with_ignoring_case(std::string_view text, std::string_view lower) {
@@ -99,11 +101,12 @@ bool is_text(std::string_view sample) {
 std::string describe_foreign_file(std::span<const std::byte> bytes) {
   const std::string_view sample(reinterpret_cast<const char*>(bytes.data()),
                                 std::min(bytes.size(), kSampleBytes));
-  if (sample.empty()) return "the file is empty; download it again";
+  if (sample.empty()) return "is empty; download it again";
   if (sample.starts_with("version https://git-lfs.github.com/spec/")) {
     const std::string_view size = lfs_size(sample);
     return fmt::format(
-        "a Git-LFS pointer, a few lines of text in place of the model{}; run 'git lfs pull' in its "
+        "is a Git-LFS pointer, a few lines of text in place of the model{}; run 'git lfs pull' in "
+        "its "
         "folder, or download the file "
         "itself",
         size.empty() ? "" : fmt::format(" of {} bytes", size));
@@ -115,7 +118,8 @@ std::string describe_foreign_file(std::span<const std::byte> bytes) {
   for (const std::string_view tag :
        {"<!doctype html", "<html", "<head", "<?xml", "<!doctype", "<error"}) {
     if (starts_with_ignoring_case(text, tag)) {
-      return "a web page, not a model: the address it came from leads to a page about the file or "
+      return "is a web page, not a model: the address it came from leads to a page about the file "
+             "or "
              "to an error; open it to see, "
              "and download the file itself";
     }
@@ -124,10 +128,15 @@ std::string describe_foreign_file(std::span<const std::byte> bytes) {
     return "begins with zeros: a download that reserved its place and never arrived; download it "
            "again";
   }
+  if (sample.size() > 8 && sample[8] == '{' && sample.substr(4, 4) == "\0\0\0\0"sv) {
+    return "is a safetensors file under another name; name the folder it belongs to, where it ends "
+           "in .safetensors and has a "
+           "config.json beside it";
+  }
   if (is_text(sample)) {
     return text.starts_with("{") || text.starts_with("[")
-               ? "a JSON file, not a model; name the folder it lies in, or a GGUF file"
-               : "a text file, not a model";
+               ? "is a JSON file, not a model; name the folder it lies in, or a GGUF file"
+               : "is a text file, not a model";
   }
   std::string start;
   for (const char character : sample.substr(0, 4)) {
@@ -135,7 +144,8 @@ std::string describe_foreign_file(std::span<const std::byte> bytes) {
         fmt::format("{}{:02x}", start.empty() ? "" : " ", static_cast<unsigned char>(character));
   }
   return fmt::format(
-      "not a model this program knows: it begins with the bytes {}, a GGUF begins with 47 47 55 46",
+      "is not a model this program knows: it begins with the bytes {}, a GGUF begins with 47 47 55 "
+      "46",
       start);
 }
 

@@ -180,15 +180,15 @@ Status Parser::read_start() {
   const uint32_t version = contents_.version;
   if (version != 0 && (version & 0xffff) == 0) {
     return fail(
-        "{}: a big-endian GGUF; only little-endian files are read: convert it, or download the "
+        "{}: is a big-endian GGUF; only little-endian files are read: convert it, or download the "
         "usual form",
         file_);
   }
   if (version == 1) {
-    return fail("{}: GGUF version 1, a form given up in 2023; convert the model again", file_);
+    return fail("{}: is GGUF version 1, a form given up in 2023; convert the model again", file_);
   }
   if (version < 2 || version > 3) {
-    return fail("{}: GGUF version {}; this program reads versions 2 and 3", file_, version);
+    return fail("{}: is GGUF version {}; this program reads versions 2 and 3", file_, version);
   }
   if (!cursor_.read(tensor_count_) || !cursor_.read(key_count_)) return ends_early("the counts");
   if (key_count_ > kGgufKeysMax) {
