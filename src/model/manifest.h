@@ -1,6 +1,7 @@
 // What tensors a model consists of: the pivot between files and forwards. An architecture lists,
 // for a config and for the names a file has, every tensor it will read, in what shape; the loader,
-// the planner, `show` and the tests read that list.
+// the planner, `show` and the tests read that list. A tensor may stand in it twice: a tied head is
+// the embedding's tensor again, as kHead.
 #pragma once
 
 #include <cstdint>

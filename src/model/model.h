@@ -75,12 +75,12 @@ struct Architecture {
   // not implement is refused by name.
   Result<std::unique_ptr<ModelConfig>> (*read_config)(const Metadata&, const TensorIndex&);
   Manifest (*manifest)(const ModelConfig&, const TensorIndex& present, Dialect dialect);
-  // Allocates scratch for `limits` on every device that holds a layer. `weights` must outlive the
-  // model.
+  // Allocates scratch for `limits` on every device that holds any of the weights. `weights` must
+  // outlive the model.
   Result<std::unique_ptr<Model>> (*build)(const ModelConfig&, const Weights& weights,
                                           const StepLimits& limits);
-  // Bytes of scratch that build() will take on each device, for the planner; a device that holds
-  // layers needs all of it.
+  // Bytes of scratch that build() will take on each device that holds any of the weights, for the
+  // planner.
   uint64_t (*scratch_bytes)(const ModelConfig&, const StepLimits& limits);
 };
 

@@ -4,8 +4,9 @@
 
 #include <cstdint>
 #include <functional>
-#include <memory>
+#include <map>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -19,28 +20,36 @@ struct LoadProgress {
   uint64_t bytes_done, bytes_total;
 };
 
+// Holds a file's tensors against a manifest, by their headers alone. Errors name the tensor: one
+// that is required and absent, of another shape (both said), FP8 without its grid of scales, and
+// one that is there but that the architecture would not read (a bias it does not have): its result
+// would be wrong without it.
+Status check_tensors(const Manifest& manifest, const TensorIndex& tensors);
+
 class Weights {
  public:
-  // devices: one for each entry of the manifest. The file must outlive the weights (devices may use
-  // its mapping). Errors name the tensor: absent, of another shape (both said), of a type its
-  // device declines, missing its FP8 scales.
+  // devices: one for each entry of the manifest; all of a layer on one (CHECKed). A tensor listed
+  // twice on one device is uploaded once. The file must outlive the weights (devices may use its
+  // mapping). Errors: those of check_tensors, a type its device declines, and what the device says.
   static Result<Weights> load(const Manifest& manifest, const ModelFile& file,
                               std::span<Device* const> devices,
                               const std::function<void(const LoadProgress&)>& progress = {});
 
-  // An empty Weight where the manifest has none (a bias the model lacks).
+  // An empty Weight where the file has none (a bias the model lacks).
   const Weight& get(Role role, int16_t layer = kNoLayer) const;
-  Device& layer_device(uint32_t layer) const;  // of all the layer's tensors
-  std::span<Device* const> layer_devices() const { return layer_devices_; }
+  Device& layer_device(uint32_t layer) const { return *layer_devices_[layer]; }
+  std::span<Device* const> layer_devices() const { return layer_devices_; }  // [layers]
 
  private:
   struct Entry {
-    Role role;
-    int16_t layer;
     LoadedWeight loaded;
-    std::unique_ptr<ScaleGrid> scales;
+    std::vector<float> scales;  // of FP8, row-major; what loaded.view.scales points into
   };
+  static Result<Entry> load_one(const TensorSpec& spec, const TensorInfo& info,
+                                const TensorIndex& tensors, Device& device);
+
   std::vector<Entry> entries_;
+  std::map<std::pair<Role, int16_t>, Weight> views_;
   std::vector<Device*> layer_devices_;
 };
 
