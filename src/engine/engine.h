@@ -24,7 +24,8 @@ namespace hadal {
 
 struct EngineOptions {
   uint32_t context_tokens = 0;     // 0: plan/placement's default
-  uint32_t sequences_max = 1;      // that may run at once
+  uint32_t sequences_max = 1;      // that may run at once; at most step_tokens_max
+  uint32_t waiting_max = 1024;     // requests that may wait for their turn
   uint32_t step_tokens_max = 512;  // tokens a step: prompts are cut into chunks of this
   QuantType kv_type = QuantType::kF16;
   std::vector<uint32_t> layer_splits;  // plan/placement: layers over several devices
@@ -100,7 +101,7 @@ class Engine {
   std::span<const std::unique_ptr<Device>> devices() const;
 
   // Errors: an empty prompt, a token outside the vocabulary, a prompt that does not fit the context
-  // (both numbers), bad sampling options.
+  // (both numbers), bad sampling options, too many requests waiting.
   Result<RequestId> submit(Request request);
   void cancel(RequestId id);  // unknown ids are ignored: the request may just have ended
 
@@ -109,11 +110,12 @@ class Engine {
   // used no more.
   Result<bool> step();
 
-  // Logits of every position of `tokens`, a sequence of its own from position 0 (at most
-  // context_tokens): the yardstick of eval. sink(position, logits [vocabulary]); returning false
-  // ends it. Not while requests run.
+  // Logits of every position of `tokens` from first_position on, a sequence of its own from
+  // position 0 (at most context_tokens): the yardstick of eval. sink(position, logits
+  // [vocabulary]); returning false ends it. Not while requests run.
   Status score(std::span<const TokenId> tokens,
-               const std::function<bool(uint32_t position, std::span<const float> logits)>& sink);
+               const std::function<bool(uint32_t position, std::span<const float> logits)>& sink,
+               uint32_t first_position = 0);
 
  private:
   struct State;

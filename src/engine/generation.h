@@ -77,7 +77,8 @@ class Generator {
 
   // messages: [{"role": "user", "content": "..."}, ...]. The template's own words may hold special
   // tokens, the messages' never do.
-  Result<Prompt> chat_prompt(const nlohmann::json& messages, const ChatOptions& options) const;
+  Result<Prompt> chat_prompt(const nlohmann::ordered_json& messages,
+                             const ChatOptions& options) const;
   // No template; BOS where the tokenizer adds it. Special tokens are not read.
   Result<Prompt> raw_prompt(std::string_view text) const;
 

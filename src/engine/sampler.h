@@ -2,8 +2,12 @@
 // token, on every machine; equal scores go to the lowest id. Allocates nothing after construction.
 // One sampler a sequence; not shared between threads.
 //
-// Order (the one llama.cpp and Hugging Face users know): penalties, then temperature 0 = greedy;
-// else top-k, top-p, min-p on the temperature's distribution, then one draw.
+// Order: penalties, then temperature 0 = greedy; else the temperature, top-k, top-p, min-p, then
+// one draw. top-p and min-p look at the temperature's distribution (as Hugging Face has it);
+// top-p's share is of what top-k left; the most likely token always stays.
+//
+// The draw is a function of the seed and of how many tokens the answer has (engine/random.h), so it
+// does not depend on the batch, and a forced token costs one draw like any other.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +24,8 @@ struct SamplingOptions {
   uint32_t top_k = 0;               // 0: all
   float top_p = 0.95f;              // (0, 1]
   float min_p = 0.0f;               // [0, 1)
-  float repetition_penalty = 1.0f;  // > 0; divides positive and multiplies negative logits of seen
-                                    // tokens (arXiv 1909.05858)
+  float repetition_penalty = 1.0f;  // (0, 100]; divides positive and multiplies negative logits of
+                                    // seen tokens (arXiv 1909.05858)
   float presence_penalty =
       0.0f;  // [-2, 2], subtracted once from the logits of tokens of this answer
   float frequency_penalty = 0.0f;  // [-2, 2], subtracted once an occurrence
@@ -32,12 +36,16 @@ struct SamplingOptions {
 
 class Sampler {
  public:
+  static constexpr TokenId kNoToken = -1;
+
   Sampler(const SamplingOptions& options, uint32_t vocabulary);
   ~Sampler();
 
   void add_prompt(std::span<const TokenId> tokens);  // history for the repetition penalty
   void add(TokenId token);                           // a token of the answer, sampled or forced
-  TokenId sample(std::span<const float> logits);     // does not add. NaN logits are never chosen
+  // logits: [vocabulary]. Does not add. NaN and -infinity are never chosen; kNoToken when there is
+  // nothing else.
+  TokenId sample(std::span<const float> logits);
 
  private:
   struct State;
