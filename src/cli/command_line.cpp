@@ -11,7 +11,7 @@
 #include <system_error>
 
 #include "device/registry.h"
-#include "hub/store.h"
+#include "hub/model_store.h"
 
 namespace hadal {
 namespace {
@@ -134,7 +134,7 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
 Result<std::unique_ptr<Generator>> open_model(CommandContext& context, const ModelOptions& options,
                                               std::optional<std::string> chat_template,
                                               uint32_t step_tokens_max) {
-  const Store store(context.environment.home);
+  const ModelStore store(context.environment.home);
   HADAL_TRY(const std::filesystem::path path,
             options.model.empty() ? store.default_model() : store.resolve(options.model));
   HADAL_TRY(auto device, open_device({.name = options.device,

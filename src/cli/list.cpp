@@ -3,7 +3,7 @@
 
 #include "base/sizes.h"
 #include "cli/command_line.h"
-#include "hub/store.h"
+#include "hub/model_store.h"
 #include "text/unicode.h"
 
 namespace hadal {
@@ -14,7 +14,7 @@ Command add_list(CLI::App& application, CommandContext& context) {
   auto as_json = std::make_shared<bool>(false);
   app->add_flag("--json", *as_json, "As JSON");
   return {app, [&context, as_json]() -> Status {
-            const Store store(context.environment.home);
+            const ModelStore store(context.environment.home);
             HADAL_TRY(const std::vector<StoredModel> models, store.list());
             if (*as_json) {
               nlohmann::json list = nlohmann::json::array();

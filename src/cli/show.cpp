@@ -6,7 +6,7 @@
 #include "base/sizes.h"
 #include "cli/command_line.h"
 #include "file/describe.h"
-#include "hub/store.h"
+#include "hub/model_store.h"
 #include "model/model.h"
 #include "text/tokenizer.h"
 
@@ -141,7 +141,7 @@ void print_description(Terminal& terminal, const nlohmann::ordered_json& d) {
 }
 
 Status show(CommandContext& context, const ShowOptions& options) {
-  HADAL_TRY(const auto path, Store(context.environment.home).resolve(options.model));
+  HADAL_TRY(const auto path, ModelStore(context.environment.home).resolve(options.model));
   HADAL_TRY(const auto file, ModelFile::open(path, ReadWhat::kHeaderOnly));
   Terminal& terminal = context.terminal;
   if (options.chat_template) {

@@ -5,7 +5,7 @@
 
 #include "cli/command_line.h"
 #include "file/model_file.h"
-#include "hub/store.h"
+#include "hub/model_store.h"
 #include "text/tokenizer.h"
 
 namespace hadal {
@@ -18,7 +18,7 @@ struct TokenizeOptions {
 };
 
 Status tokenize(CommandContext& context, const TokenizeOptions& options) {
-  HADAL_TRY(const auto path, Store(context.environment.home).resolve(options.model));
+  HADAL_TRY(const auto path, ModelStore(context.environment.home).resolve(options.model));
   HADAL_TRY(const auto file, ModelFile::open(path, ReadWhat::kHeaderOnly));
   HADAL_TRY(const auto tokenizer, Tokenizer::open(*file));
   HADAL_TRY(const std::string text, read_text(options.file));

@@ -1,4 +1,4 @@
-#include "hub/store.h"
+#include "hub/model_store.h"
 
 #include <fmt/ranges.h>
 
@@ -50,7 +50,7 @@ uint64_t folder_bytes(const fs::path& folder) {
 
 }  // namespace
 
-Result<std::vector<StoredModel>> Store::list() const {
+Result<std::vector<StoredModel>> ModelStore::list() const {
   std::map<std::string, StoredModel> models;
   const fs::path folder = models_folder();
   std::error_code error;
@@ -82,7 +82,7 @@ Result<std::vector<StoredModel>> Store::list() const {
   return sorted;
 }
 
-Result<fs::path> Store::resolve(std::string_view model) const {
+Result<fs::path> ModelStore::resolve(std::string_view model) const {
   if (model.empty())
     return fail("the model's name is empty. `hadal list` shows the models you have.");
   std::error_code error;
@@ -106,7 +106,7 @@ Result<fs::path> Store::resolve(std::string_view model) const {
               models_folder().string(), fmt::join(names, ", "));
 }
 
-Result<fs::path> Store::default_model() const {
+Result<fs::path> ModelStore::default_model() const {
   HADAL_TRY(const std::vector<StoredModel> models, list());
   for (const std::string_view wanted : {kDemoModel, kTinyModel}) {
     for (const StoredModel& stored : models) {

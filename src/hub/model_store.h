@@ -19,9 +19,9 @@ struct StoredModel {
   uint64_t bytes = 0;          // on disk, all parts
 };
 
-class Store {
+class ModelStore {
  public:
-  explicit Store(std::filesystem::path root) : root_(std::move(root)) {}
+  explicit ModelStore(std::filesystem::path root) : root_(std::move(root)) {}
 
   std::filesystem::path models_folder() const { return root_ / "models"; }
 
