@@ -13,6 +13,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "base/sizes.h"
 
@@ -40,17 +41,28 @@ static_assert(std::atomic<uintptr_t>::is_always_lock_free &&
 
 struct sigaction previous_action;
 
-// The names, for people: never touched by the handler.
-struct Names {
+// What the handler never touches: names, for people, and what is needed to ask for a file's size.
+struct OpenFile {
+  std::string name;  // empty: the slot is free
+  int file = -1;
+  size_t size = 0;
+};
+
+struct Files {
   std::mutex mutex;
-  std::array<std::string, kMappingsMax> open;
+  std::array<OpenFile, kMappingsMax> open;
   std::set<std::string> lost;  // damaged, and closed since
 };
 
-Names& names() {
+Files& files() {
   static auto* instance =
-      new Names;  // never destroyed: a mapping with static storage may outlive any other static
+      new Files;  // never destroyed: a mapping with static storage may outlive any other static
   return *instance;
+}
+
+bool has_shrunk(int file, size_t size) {
+  struct stat status {};
+  return fstat(file, &status) != 0 || static_cast<size_t>(status.st_size) < size;
 }
 
 // Puts zeros under everything from the faulting page to the end of its mapping. A file that shrank
@@ -107,7 +119,7 @@ void install_handler() {
 }
 
 // -1: all slots are taken.
-int register_mapping(const void* data, size_t size, const std::string& name) {
+int register_mapping(const void* data, size_t size, int file, const std::string& name) {
   for (int i = 0; i < kMappingsMax; ++i) {
     Slot& slot = slots[static_cast<size_t>(i)];
     if (slot.taken.exchange(true)) continue;
@@ -118,11 +130,22 @@ int register_mapping(const void* data, size_t size, const std::string& name) {
     int used = slots_used.load();
     while (used <= i && !slots_used.compare_exchange_weak(used, i + 1)) {
     }
-    const std::scoped_lock lock(names().mutex);
-    names().open[static_cast<size_t>(i)] = name;
+    const std::scoped_lock lock(files().mutex);
+    files().open[static_cast<size_t>(i)] = {name, file, size};
     return i;
   }
   return -1;
+}
+
+// Marks the files that have become shorter. The caller holds the mutex.
+void find_shrunken_files() {
+  const size_t used = static_cast<size_t>(slots_used.load());
+  for (size_t i = 0; i < used; ++i) {
+    const OpenFile& open_file = files().open[i];
+    if (open_file.name.empty() || !has_shrunk(open_file.file, open_file.size)) continue;
+    slots[i].damaged.store(true);
+    any_damage.store(true);
+  }
 }
 
 class FileDescriptor {
@@ -134,6 +157,7 @@ class FileDescriptor {
   FileDescriptor(const FileDescriptor&) = delete;
   FileDescriptor& operator=(const FileDescriptor&) = delete;
   int number() const { return number_; }
+  int release() { return std::exchange(number_, -1); }
 
  private:
   int number_;
@@ -144,7 +168,7 @@ class FileDescriptor {
 Result<std::unique_ptr<MappedFile>> MappedFile::open(const std::filesystem::path& path) {
   const std::string name = path.string();
   // Non-blocking: opening a pipe nobody writes to would wait for ever.
-  const FileDescriptor file(::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  FileDescriptor file(::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.number() < 0) {
     if (errno == ENOENT || errno == ENOTDIR) return fail("{}: no such file", name);
     if (errno == EACCES) return fail("{}: no permission to read this file", name);
@@ -171,46 +195,56 @@ Result<std::unique_ptr<MappedFile>> MappedFile::open(const std::filesystem::path
     }
     return fail("{}: cannot be mapped: {}", name, std::strerror(errno));
   }
-  const int slot = register_mapping(data, size, name);
+  const int slot = register_mapping(data, size, file.number(), name);
   if (slot < 0) {
     munmap(data, size);
     return fail("{}: {} files are mapped already, which is the limit", name, kMappingsMax);
   }
   return std::unique_ptr<MappedFile>(
-      new MappedFile(path, static_cast<const std::byte*>(data), size, slot));
+      new MappedFile(path, static_cast<const std::byte*>(data), size, file.release(), slot));
 }
 
-MappedFile::MappedFile(std::filesystem::path path, const std::byte* data, size_t size, int slot)
-    : path_(std::move(path)), data_(data), size_(size), slot_(slot) {}
+MappedFile::MappedFile(std::filesystem::path path, const std::byte* data, size_t size, int file,
+                       int slot)
+    : path_(std::move(path)), data_(data), size_(size), file_(file), slot_(slot) {}
 
 MappedFile::~MappedFile() {
   Slot& slot = slots[static_cast<size_t>(slot_)];
   {
-    const std::scoped_lock lock(names().mutex);
-    std::string& name = names().open[static_cast<size_t>(slot_)];
-    if (slot.damaged.load()) names().lost.insert(name);
-    name.clear();
+    const std::scoped_lock lock(files().mutex);
+    OpenFile& open_file = files().open[static_cast<size_t>(slot_)];
+    if (slot.damaged.load()) files().lost.insert(open_file.name);
+    open_file = OpenFile();
   }
   slot.end.store(0);  // before munmap: the addresses may be given to somebody else at once
   slot.begin.store(0);
   munmap(const_cast<std::byte*>(data_), size_);
+  close(file_);
   slot.taken.store(false);
 }
 
 bool MappedFile::damaged() const {
-  return slots[static_cast<size_t>(slot_)].damaged.load(std::memory_order_acquire);
+  Slot& slot = slots[static_cast<size_t>(slot_)];
+  if (!slot.damaged.load(std::memory_order_acquire) && has_shrunk(file_, size_)) {
+    slot.damaged.store(true);
+    any_damage.store(true);
+  }
+  return slot.damaged.load();
 }
 
 bool MappedFile::any_damaged() {
-  return any_damage.load(std::memory_order_acquire);
+  if (any_damage.load(std::memory_order_acquire)) return true;
+  const std::scoped_lock lock(files().mutex);
+  find_shrunken_files();
+  return any_damage.load();
 }
 
 std::string MappedFile::damage_report() {
-  if (!any_damaged()) return "";
-  const std::scoped_lock lock(names().mutex);
-  std::set<std::string> lost = names().lost;
+  const std::scoped_lock lock(files().mutex);
+  find_shrunken_files();
+  std::set<std::string> lost = files().lost;
   for (size_t i = 0; i < slots.size(); ++i) {
-    if (slots[i].damaged.load() && !names().open[i].empty()) lost.insert(names().open[i]);
+    if (slots[i].damaged.load() && !files().open[i].name.empty()) lost.insert(files().open[i].name);
   }
   std::string report;
   for (const std::string& name : lost) {
