@@ -1,0 +1,138 @@
+// Tiny random models of every architecture, on every device and split over two, held layer by layer
+// to what an independent implementation computed: the first stage that differs is named.
+#include <gtest/gtest.h>
+
+#include <cctype>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "device/registry.h"
+#include "support/golden.h"
+#include "support/guarded_device.h"
+#include "support/model_harness.h"
+
+namespace hadal {
+namespace {
+
+// Parts of a stage's spread. The reference device sums in another order than the golden's maker;
+// the CPU device rounds activations besides.
+constexpr double kReferenceBound = 1e-4;
+constexpr double kCpuBound = 1e-3;
+constexpr double kHalfCacheBound = 2e-3;  // a cache of f16 has 11 bits
+
+struct Setup {
+  std::string name;
+  std::vector<std::string> devices;  // names for open_device, or "guarded"
+  std::vector<uint32_t> layer_splits;
+  double bound = kReferenceBound;
+  QuantType kv_type = QuantType::kF32;
+  uint32_t tokens_max = 64;
+};
+
+struct Case {
+  std::string model;
+  std::string file;  // in the model's folder
+  Setup setup;
+  uint32_t chunk;
+};
+
+std::string name_of(const testing::TestParamInfo<Case>& info) {
+  const Case& c = info.param;
+  std::string name =
+      c.model + "_" + c.file + "_" + c.setup.name + "_chunk" + std::to_string(c.chunk);
+  for (char& letter : name) {
+    if (!std::isalnum(static_cast<unsigned char>(letter))) letter = '_';
+  }
+  return name;
+}
+
+std::unique_ptr<Device> open(const std::string& name) {
+  if (name == "guarded") return make_guarded_device({});
+  auto device = open_device({.name = name, .threads = 2});
+  EXPECT_TRUE(device) << device.error().message;
+  return device ? std::move(*device) : nullptr;
+}
+
+class Architectures : public testing::TestWithParam<Case> {};
+
+TEST_P(Architectures, every_stage_is_the_golden) {
+  const Case& c = GetParam();
+  const std::filesystem::path folder = std::filesystem::path(HADAL_TEST_DATA) / "golden" / c.model;
+  auto golden = read_golden(folder);
+  ASSERT_TRUE(golden) << golden.error().message;
+
+  std::vector<std::unique_ptr<Device>> devices;
+  HarnessOptions options = {.layer_splits = c.setup.layer_splits,
+                            .limits = {.tokens_max = c.setup.tokens_max, .logit_rows_max = 64},
+                            .kv_type = c.setup.kv_type};
+  for (const std::string& name : c.setup.devices) {
+    devices.push_back(open(name));
+    ASSERT_TRUE(devices.back());
+    options.devices.push_back(devices.back().get());
+  }
+  auto model = ModelHarness::open(folder / c.file, options);
+  ASSERT_TRUE(model) << model.error().message;
+  EXPECT_TRUE((*model)->config().warnings.empty()) << (*model)->config().warnings.front();
+
+  RecordingTap tap;
+  auto logits = (*model)->feed(golden->tokens, c.chunk, &tap);
+  ASSERT_TRUE(logits) << logits.error().message;
+  ASSERT_EQ(golden->stages.size(), tap.records().size());
+  for (const Golden::Stage& stage : golden->stages) {
+    const auto found = tap.records().find(stage.name);
+    ASSERT_NE(found, tap.records().end()) << stage.name;
+    ASSERT_LE(largest_difference(found->second.values, stage.rows.values), c.setup.bound)
+        << "the first stage that differs: " << stage.name;
+  }
+  EXPECT_LE(largest_difference(*logits, golden->stages.back().rows.values), c.setup.bound);
+}
+
+std::vector<Case> cases() {
+  const Setup reference = {.name = "reference", .devices = {"reference"}};
+  const Setup guarded = {.name = "guarded", .devices = {"guarded"}};
+  const Setup guarded_reference = {
+      .name = "guarded_reference", .devices = {"guarded", "reference"}, .layer_splits = {1, 0}};
+  const Setup guarded_cpu = {.name = "guarded_cpu",
+                             .devices = {"guarded", "cpu"},
+                             .layer_splits = {1, 0},
+                             .bound = kCpuBound};
+  const Setup cpu_guarded = {.name = "cpu_guarded",
+                             .devices = {"cpu", "guarded"},
+                             .layer_splits = {1, 0},
+                             .bound = kCpuBound};
+  const Setup cpu = {.name = "cpu", .devices = {"cpu"}, .bound = kCpuBound};
+  const Setup cpu_half = {.name = "cpu_f16_cache",
+                          .devices = {"cpu"},
+                          .bound = kHalfCacheBound,
+                          .kv_type = QuantType::kF16};
+  struct Model {
+    const char* name;
+    uint32_t layers;
+    bool gguf;
+  };
+  std::vector<Case> all;
+  for (const Model& model :
+       {Model{"llama", 3, true}, Model{"llama3-scaling-tied", 3, true}, Model{"qwen2", 3, true},
+        Model{"qwen3-yarn", 3, true}, Model{"qwen3-yarn-attn-factor", 3, true},
+        Model{"qwen3-fp8", 2, false}}) {
+    for (const char* file : {"hf", "model.gguf"}) {
+      if (file == std::string("model.gguf") && !model.gguf) continue;
+      for (const Setup& setup :
+           {reference, guarded, guarded_reference, guarded_cpu, cpu_guarded, cpu, cpu_half}) {
+        for (const uint32_t chunk : {64u, 7u, 1u}) {
+          Case c = {model.name, file, setup, chunk};
+          if (!c.setup.layer_splits.empty()) c.setup.layer_splits.back() = model.layers;
+          all.push_back(c);
+        }
+      }
+    }
+  }
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Golden, Architectures, testing::ValuesIn(cases()), name_of);
+
+}  // namespace
+}  // namespace hadal
