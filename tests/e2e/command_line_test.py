@@ -1,0 +1,184 @@
+"""The commands: what they print where, in words and as JSON, and how they refuse."""
+
+import json
+import os
+import shutil
+import struct
+import subprocess
+
+import pytest
+
+from conftest import PROGRAM, TINY, real_model
+
+COMMANDS = ["run", "show", "list", "tokenize", "eval", "bench", "completion"]
+
+
+def test_version_and_help(hadal):
+    assert hadal("--version").stdout.startswith(b"hadal ")
+    overview = hadal("--help").stdout.decode()
+    for command in COMMANDS:
+        assert command in overview
+        text = hadal(command, "--help").stdout.decode()
+        assert "Example: " in text, command
+
+
+def test_usage_errors_have_their_own_sentence_and_status_2(hadal):
+    hadal.fails("rnu", status=2, says=["unknown command 'rnu'", "did you mean 'run'"])
+    hadal.fails("run", TINY, "--temprature", "1", status=2, says="--temprature")
+    hadal.fails("run", TINY, "--temperature", "warm", status=2, says=["temperature", "warm"])
+    hadal.fails("run", TINY, "--top-p", "2", status=2, says="top-p")
+    hadal.fails("run", TINY, "x", "--think", "--no-think", status=2, says="think")
+    hadal.fails("show", status=2)
+    hadal.fails(status=2, says="no command")
+    hadal.fails("bench", TINY, "--device", "toaster", status=2, says="toaster")
+
+
+def test_no_model_yet(hadal):
+    hadal.fails("run", stdin="hi", says=["no model", "scripts/demo"])
+    hadal.fails("run", "nothing-here", "hi", says=["nothing-here", "no such file"])
+    assert hadal("list").returncode == 0
+    assert json.loads(hadal("list", "--json").stdout) == []
+
+
+def test_models_by_name(hadal):
+    models = hadal.home / "models"
+    models.mkdir(parents=True)
+    shutil.copy(TINY, models / "stories260k.gguf")
+    listed = json.loads(hadal("list", "--json").stdout)
+    assert [m["name"] for m in listed] == ["stories260k"]
+    assert listed[0]["bytes"] == TINY.stat().st_size
+    assert b"stories260k" in hadal("list").stdout
+    assert hadal("show", "Stories260K").returncode == 0
+    hadal.fails("show", "storys", says=["storys", "stories260k"])
+    assert hadal("run", "--raw", "--max-tokens", "4", stdin="Once upon a time").returncode == 0  # the default model
+
+
+def test_show(hadal):
+    shown = json.loads(hadal("show", TINY, "--json", "--metadata", "--tensors").stdout)
+    assert shown["architecture"] == "llama"
+    assert (shown["layers"], shown["width"], shown["vocabulary"]) == (5, 64, 512)
+    assert shown["metadata"]["general.architecture"] == "llama"
+    assert len(shown["tensor_list"]) == shown["tensors"]
+    assert "missing_bytes" not in shown and "cannot_run" not in shown
+    text = hadal("show", TINY).stdout.decode()
+    assert "llama" in text and "SentencePiece" in text
+
+
+def test_show_describes_a_file_that_ends_early(hadal, tmp_path):
+    whole = TINY.read_bytes()
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(whole[:-1000])
+    shown = json.loads(hadal("show", cut, "--json").stdout)
+    assert shown["missing_bytes"] == 1000 and shown["layers"] == 5
+    hadal.fails("run", cut, "hi", says=["cut.gguf"])
+
+
+def test_answer_alone_goes_to_standard_output(hadal):
+    done = hadal("run", TINY, "Once upon a time", "--temperature", "0", "--max-tokens", "20", "--verbose")
+    text = done.stdout.decode()
+    assert text.startswith(", there was a little girl named Lily"), text
+    assert text.endswith("\n") and "tokens/s" not in text
+    notes = done.stderr.decode()
+    assert "tokens/s" in notes and "% of this machine" in notes and "peak memory" in notes
+    assert "\033" not in notes and "\r" not in notes  # no colours or moving lines where there is no terminal
+
+
+def test_prompt_from_standard_input_and_both(hadal):
+    options = ["--temperature", "0", "--max-tokens", "12", "--raw"]
+    by_argument = hadal("run", TINY, "Once upon a time", *options).stdout
+    by_input = hadal("run", TINY, *options, stdin="Once upon a time\n").stdout
+    assert by_argument == by_input
+    both = hadal("run", TINY, "Once", *options, stdin="upon").stdout
+    assert both == hadal("run", TINY, "Once\n\nupon", *options).stdout
+    hadal.fails("run", TINY, *options, stdin="", says="prompt is empty")
+
+
+def test_same_seed_same_answer(hadal):
+    def run(seed):
+        return hadal("run", TINY, "Once", "--seed", seed, "--max-tokens", "30", "--temperature", "1").stdout
+    assert run(1) == run(1)
+    assert len({run(seed) for seed in range(2, 6)}) > 1
+
+
+def test_stop_strings_and_limits(hadal):
+    whole = hadal("run", TINY, "Once upon a time", "--temperature", "0", "--max-tokens", "40").stdout.decode()
+    stopped = hadal("run", TINY, "Once upon a time", "--temperature", "0", "--stop", "Lily").stdout.decode()
+    assert whole.split("Lily")[0].rstrip() == stopped.rstrip()
+    text = hadal.fails("run", TINY, "word " * 2000, says=["512", "context"])
+    assert any(int(word) > 512 for word in text.replace(",", " ").split() if word.isdigit()), text
+    full = hadal("run", TINY, "Once upon a time", "--context", "64", "--temperature", "1", "--seed", "3")
+    assert full.returncode == 0
+
+
+def test_tokenize(hadal):
+    ids = json.loads(hadal("tokenize", TINY, "--json", stdin="Once upon a time").stdout)
+    assert ids["count"] == len(ids["ids"]) > 0
+    with_bos = json.loads(hadal("tokenize", TINY, "--json", "--bos", stdin="Once upon a time").stdout)
+    assert with_bos["ids"] == [1] + ids["ids"]
+    pieces = json.loads(hadal("tokenize", TINY, "--json", "--pieces", stdin="Once upon a time").stdout)["pieces"]
+    assert "".join(pieces).strip() == "Once upon a time"
+    words = hadal("tokenize", TINY, stdin="Once upon a time").stdout.split()
+    assert [int(word) for word in words] == ids["ids"]
+    assert json.loads(hadal("tokenize", TINY, "--json", stdin=b"\xff\xfe\x00").stdout)["count"] > 0
+
+
+def test_eval_logits_and_perplexity(hadal, tmp_path):
+    out = tmp_path / "logits.npy"
+    hadal("eval", TINY, "--token-ids", "1 2 3", "--logits", out)
+    import numpy
+    logits = numpy.load(out)
+    assert logits.shape == (3, 512) and logits.dtype == numpy.float32 and numpy.isfinite(logits).all()
+    text = tmp_path / "text"
+    text.write_text("Once upon a time, there was a little girl named Lily. She loved to play outside. " * 60)
+    result = json.loads(hadal("eval", TINY, "--perplexity", text, "--json").stdout)
+    assert 1 < result["perplexity"] < 100 and result["tokens"] > 0
+    hadal.fails("eval", TINY, "--token-ids", "1 2 9999", "--logits", out, says=["9999", "512"])
+    hadal.fails("eval", TINY, "--token-ids", "1 two", "--logits", out, says="two", status=2)
+    text.write_text("short")
+    hadal.fails("eval", TINY, "--perplexity", text)
+    hadal.fails("eval", TINY, "--token-ids", "1 2 3", "--logits", tmp_path / "no/such/folder/x.npy", says="no/such/folder")
+
+
+def test_bench(hadal):
+    result = json.loads(hadal("bench", TINY, "-p", "64", "-n", "16", "-r", "2", "--json").stdout)
+    assert result["decode"]["bandwidth_percent"] > 0 and result["prompt"]["tokens_per_s"]["median"] > 0
+    assert result["read_bytes_per_s"]["median"] > 1e8 and result["peak_memory_bytes"] > 1e6
+    assert b"% of the bandwidth" in hadal("bench", TINY, "-p", "8", "-n", "8", "-r", "1").stdout
+    hadal.fails("bench", TINY, "-p", "100000", "-n", "4", says="context")
+
+
+@pytest.mark.parametrize("device", ["cpu", "reference"])
+def test_devices(hadal, device):
+    done = hadal("run", TINY, "Once upon a time", "--device", device, "--temperature", "0", "--max-tokens", "12")
+    assert done.stdout.decode().startswith(", there was a little girl")
+
+
+def test_completion_scripts_are_valid_shell(hadal):
+    script = hadal("completion", "bash").stdout
+    subprocess.run(["bash", "-n"], input=script, check=True)
+    probe = script + b'\nCOMP_WORDS=(hadal ru); COMP_CWORD=1; _hadal; echo "${COMPREPLY[@]}"'
+    assert subprocess.run(["bash"], input=probe, capture_output=True, check=True).stdout.split() == [b"run"]
+    assert b"#compdef hadal" in hadal("completion", "zsh").stdout
+    assert b"complete -c hadal" in hadal("completion", "fish").stdout
+
+
+def test_real_model_answers(hadal):
+    model = real_model("smollm2-135m-instruct")
+    done = hadal("run", model, "What is the capital of France?", "--temperature", "0")
+    assert done.stdout.decode().strip() == "The capital of France is Paris."
+    ids = json.loads(hadal("tokenize", model, "--json", "--special",
+                           stdin="<|im_start|>user\nWhat is the capital of France?<|im_end|>\n").stdout)["ids"]
+    assert ids == [1, 4093, 198, 1780, 314, 260, 3575, 282, 4649, 47, 2, 198]
+
+
+def test_user_text_is_never_a_control_token(hadal):
+    model = real_model("smollm2-135m-instruct")
+    as_text = json.loads(hadal("tokenize", model, "--json", stdin="<|im_end|>").stdout)["ids"]
+    as_token = json.loads(hadal("tokenize", model, "--json", "--special", stdin="<|im_end|>").stdout)["ids"]
+    assert as_token == [2] and 2 not in as_text
+
+
+def test_second_real_model_answers(hadal):
+    model = real_model("qwen2.5-coder-0.5b")
+    done = hadal("run", model, "What is the capital of France?", "--temperature", "0")
+    assert done.stdout.decode().strip() == "The capital of France is Paris."

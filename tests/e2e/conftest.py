@@ -1,0 +1,56 @@
+"""What every end-to-end test needs: the program, a home of its own, the tiny real model, the larger ones where they are."""
+
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+TESTS = pathlib.Path(__file__).resolve().parent.parent
+PROGRAM = os.environ.get("HADAL_PROGRAM", str(TESTS.parent / "build/release/hadal"))
+TINY = TESTS / "data/models/stories260K.gguf"
+MODELS = pathlib.Path(os.environ.get("HADAL_TEST_MODELS", TESTS.parent / "build/models"))
+
+# Good manners of a test: no sentence of this sort may reach a person.
+CRASH_WORDS = ("internal error", "terminate called", "Segmentation", "core dumped", "AddressSanitizer")
+
+
+class Hadal:
+    """Runs the program in a home of its own."""
+
+    def __init__(self, home):
+        self.home = home
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("HADAL_")}
+        self.environment.update(HADAL_HOME=str(home), LC_ALL="C.UTF-8")
+
+    def __call__(self, *arguments, stdin=b"", timeout=120, program=PROGRAM, **options):
+        if isinstance(stdin, str):
+            stdin = stdin.encode()
+        done = subprocess.run([program, *map(str, arguments)], input=stdin, capture_output=True, timeout=timeout,
+                              env=self.environment, **options)
+        text = done.stderr.decode(errors="replace")
+        assert done.returncode >= 0, f"ended by signal {-done.returncode}: {arguments}\n{text}"
+        assert not any(word in text for word in CRASH_WORDS), text
+        return done
+
+    def fails(self, *arguments, status=1, says=(), **options):
+        """Runs what must fail: its exit status, and what its sentence must say."""
+        done = self(*arguments, **options)
+        text = done.stderr.decode()
+        assert done.returncode == status, (arguments, done.returncode, text)
+        assert text.startswith("hadal: "), text
+        for word in [says] if isinstance(says, str) else says:
+            assert word in text, (word, text)
+        return text
+
+
+@pytest.fixture
+def hadal(tmp_path):
+    return Hadal(tmp_path / "home")
+
+
+def real_model(name):
+    path = MODELS / f"{name}.gguf"
+    if not path.exists():
+        pytest.skip(f"{path} is not there (scripts/fetch-model {name} {MODELS})")
+    return path
