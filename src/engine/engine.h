@@ -90,6 +90,9 @@ struct Request {
 
 class Engine {
  public:
+  static constexpr uint32_t kStepTokensMost = 65536;
+  static constexpr uint32_t kContextTokensLeast = 2;  // a prompt and an answer
+
   // Refuses before loading what cannot fit (plan/placement's figures). `devices`: one or more, the
   // first is the main one.
   static Result<std::unique_ptr<Engine>> open(std::shared_ptr<const ModelFile> file,

@@ -1,0 +1,268 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <new>
+#include <optional>
+
+#include "base/check.h"
+#include "engine/request_loop.h"
+#include "model/model.h"
+#include "plan/placement.h"
+
+namespace hadal {
+
+namespace {
+
+// Rows of logits a step may have when all are wanted (score): enough for a matrix product to be
+// worth its while, and bounded by bytes, for vocabularies are large.
+constexpr uint64_t kLogitBytes = 16 << 20;
+constexpr uint32_t kLogitRowsLeast = 8, kLogitRowsMost = 64;
+
+double steady_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+uint32_t logit_rows_for(uint32_t vocabulary, const EngineOptions& options) {
+  const uint64_t rows = std::clamp<uint64_t>(kLogitBytes / (uint64_t{vocabulary} * sizeof(float)),
+                                             kLogitRowsLeast, kLogitRowsMost);
+  const auto bounded = std::min(static_cast<uint32_t>(rows), options.step_tokens_max);
+  return std::max(bounded, options.sequences_max);
+}
+
+// A step on a real model: forward, then the logits brought to the host.
+class ModelRunner : public StepRunner {
+ public:
+  ModelRunner(Model& model, KvCache& cache, std::span<const std::unique_ptr<Device>> devices,
+              std::unique_ptr<Buffer> buffer, uint32_t logit_rows, uint32_t vocabulary)
+      : model_(model),
+        cache_(cache),
+        devices_(devices),
+        buffer_(std::move(buffer)),
+        logits_(buffer_->tensor(QuantType::kF32, logit_rows, vocabulary)),
+        host_(size_t{logit_rows} * vocabulary) {}
+
+  Result<std::span<const float>> run(const Batch& batch) override {
+    const auto rows = static_cast<uint32_t>(batch.logit_rows.size());
+    const Tensor logits = logits_.first_rows(rows);
+    model_.forward(batch, cache_, {.logits = logits});
+    if (rows > 0) model_.head_device().read(logits, host_.data());
+    for (const auto& device : devices_) HADAL_TRY_VOID(device->wait());
+    return std::span<const float>(host_).first(size_t{rows} * logits_.columns);
+  }
+
+ private:
+  Model& model_;
+  KvCache& cache_;
+  std::span<const std::unique_ptr<Device>> devices_;
+  std::unique_ptr<Buffer> buffer_;  // [logit_rows, vocabulary] on the head's device
+  Tensor logits_;
+  std::vector<float> host_;
+};
+
+Status check_options(const EngineOptions& options) {
+  if (options.sequences_max == 0 || options.sequences_max > options.step_tokens_max) {
+    return fail("{} sequences at once are not possible with steps of {} tokens: from 1 to that",
+                options.sequences_max, options.step_tokens_max);
+  }
+  if (options.step_tokens_max > Engine::kStepTokensMost) {
+    return fail("a step of {} tokens is too long: at most {}", options.step_tokens_max,
+                uint32_t{Engine::kStepTokensMost});
+  }
+  return {};
+}
+
+}  // namespace
+
+// Later members use earlier ones; they end in the opposite order.
+struct Engine::State {
+  std::shared_ptr<const ModelFile> file;
+  std::vector<std::unique_ptr<Device>> devices;
+  EngineInfo info;
+  StepLimits limits;
+  std::unique_ptr<ModelConfig> config;
+  std::optional<Weights> weights;
+  std::optional<KvCache> cache;
+  std::unique_ptr<Model> model;
+  std::unique_ptr<ModelRunner> runner;
+  std::unique_ptr<RequestLoop> loop;
+
+  Status load(const EngineOptions& options);
+  Status build(const Architecture& architecture, const Placement& placement,
+               const EngineOptions& options);
+  void describe(const Manifest& manifest, const Placement& placement, const EngineOptions& options);
+  Status score(std::span<const TokenId> tokens,
+               const std::function<bool(uint32_t, std::span<const float>)>& sink, uint32_t first);
+};
+
+Engine::Engine(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Engine::~Engine() = default;
+
+Result<std::unique_ptr<Engine>> Engine::open(std::shared_ptr<const ModelFile> file,
+                                             std::vector<std::unique_ptr<Device>> devices,
+                                             const EngineOptions& options) {
+  CHECK(file != nullptr && !devices.empty());
+  const double start = steady_seconds();
+  HADAL_TRY_VOID(check_options(options));
+  try {
+    auto state = std::make_unique<State>();
+    state->file = std::move(file);
+    state->devices = std::move(devices);
+    HADAL_TRY_VOID(state->load(options));
+    state->info.load_seconds = steady_seconds() - start;
+    return std::unique_ptr<Engine>(new Engine(std::move(state)));
+  } catch (const std::bad_alloc&) {
+    return fail("there is not enough memory to open the model");
+  }
+}
+
+const EngineInfo& Engine::info() const {
+  return state_->info;
+}
+std::span<const std::unique_ptr<Device>> Engine::devices() const {
+  return state_->devices;
+}
+Result<RequestId> Engine::submit(Request request) {
+  return state_->loop->submit(std::move(request));
+}
+void Engine::cancel(RequestId id) {
+  state_->loop->cancel(id);
+}
+Result<bool> Engine::step() {
+  return state_->loop->step();
+}
+
+Status Engine::score(
+    std::span<const TokenId> tokens,
+    const std::function<bool(uint32_t position, std::span<const float> logits)>& sink,
+    uint32_t first_position) {
+  State& s = *state_;
+  if (tokens.empty()) return fail("there are no tokens to score");
+  if (tokens.size() > s.info.context_tokens) {
+    return fail("{} tokens are to be scored, but the context holds {}", tokens.size(),
+                s.info.context_tokens);
+  }
+  for (const TokenId token : tokens) {
+    if (token < 0 || static_cast<uint32_t>(token) >= s.info.vocabulary) {
+      return fail("there is a token {} to score, but the model's vocabulary has {} tokens", token,
+                  s.info.vocabulary);
+    }
+  }
+  if (!s.loop->idle()) return fail("tokens cannot be scored while requests run");
+  try {
+    return s.score(tokens, sink, first_position);
+  } catch (const std::bad_alloc&) {
+    return fail("there is not enough memory to score {} tokens", tokens.size());
+  }
+}
+
+Status Engine::State::load(const EngineOptions& options) {
+  HADAL_TRY(info.architecture, file->architecture());
+  HADAL_TRY(const Architecture* architecture, find_architecture(info.architecture));
+  HADAL_TRY(config, architecture->read_config(file->metadata(), file->tensors()));
+  const Manifest manifest = architecture->manifest(*config, file->tensors(), file->dialect());
+  limits = {.tokens_max = options.step_tokens_max,
+            .logit_rows_max = logit_rows_for(config->vocabulary, options)};
+
+  std::vector<DeviceInfo> device_infos;
+  for (const auto& device : devices) device_infos.push_back(device->info());
+  // The logits lie twice in memory: on the head's device, and here for the sampler.
+  const uint64_t logit_bytes =
+      2 * uint64_t{limits.logit_rows_max} * config->vocabulary * sizeof(float);
+  HADAL_TRY(const Placement placement,
+            place(*config, architecture->scratch_bytes(*config, limits) + logit_bytes, manifest,
+                  file->tensors(), device_infos,
+                  {.context_tokens = options.context_tokens,
+                   .sequences_max = options.sequences_max,
+                   .kv_type = options.kv_type,
+                   .limits = limits,
+                   .layer_splits = options.layer_splits}));
+  if (placement.context_tokens < kContextTokensLeast) {
+    return fail("a context of {} tokens is too short: at least {} are needed",
+                placement.context_tokens, uint32_t{kContextTokensLeast});
+  }
+
+  std::vector<Device*> tensor_devices(manifest.size(), devices.front().get());
+  for (const Place& place : placement.places) {
+    tensor_devices[place.tensor] = devices[place.device].get();
+  }
+  HADAL_TRY(weights, Weights::load(manifest, *file, tensor_devices, options.progress));
+  describe(manifest, placement, options);
+  return build(*architecture, placement, options);
+}
+
+Status Engine::State::build(const Architecture& architecture, const Placement& placement,
+                            const EngineOptions& options) {
+  HADAL_TRY(cache, KvCache::create(config->kv_layout(), options.kv_type, placement.kv_blocks,
+                                   weights->layer_devices()));
+  HADAL_TRY(model, architecture.build(*config, *weights, limits));
+  HADAL_TRY(auto buffer, model->head_device().allocate(uint64_t{limits.logit_rows_max} *
+                                                       config->vocabulary * sizeof(float)));
+  runner = std::make_unique<ModelRunner>(*model, *cache, devices, std::move(buffer),
+                                         limits.logit_rows_max, config->vocabulary);
+  loop = std::make_unique<RequestLoop>(SchedulerOptions{.step_tokens_max = options.step_tokens_max,
+                                                        .sequences_max = options.sequences_max,
+                                                        .waiting_max = options.waiting_max,
+                                                        .context_tokens = placement.context_tokens,
+                                                        .blocks = placement.kv_blocks},
+                                       config->vocabulary, *runner, steady_seconds);
+  return {};
+}
+
+void Engine::State::describe(const Manifest& manifest, const Placement& placement,
+                             const EngineOptions& options) {
+  info.vocabulary = config->vocabulary;
+  info.context_tokens = placement.context_tokens;
+  info.context_max = config->context_max;
+  for (const DeviceShare& share : placement.shares) info.weight_bytes += share.weight_bytes;
+  for (const TensorSpec& spec : manifest) {
+    const TensorInfo* tensor = file->tensors().find(spec.name);
+    if (tensor != nullptr && spec.role != Role::kEmbedding) {
+      info.decode_weight_bytes += tensor->data.size();
+    }
+  }
+  info.kv_bytes_per_token = config->kv_layout().bytes_per_token(options.kv_type);
+  info.warnings = file->warnings();
+  info.warnings.insert(info.warnings.end(), config->warnings.begin(), config->warnings.end());
+}
+
+Status Engine::State::score(std::span<const TokenId> tokens,
+                            const std::function<bool(uint32_t, std::span<const float>)>& sink,
+                            uint32_t first) {
+  // Blocks of its own, given back at the end; nothing of it becomes a prefix of others.
+  struct Blocks {
+    BlockAllocator& allocator;
+    BlockTable table;
+    ~Blocks() { allocator.release(table); }
+  } blocks{loop->scheduler().allocator(), {}};
+  const auto total = static_cast<uint32_t>(tokens.size());
+  blocks.table.blocks.reserve(blocks.allocator.blocks_for(total));
+  CHECK(blocks.allocator.grow(blocks.table, total));
+
+  std::vector<int32_t> positions(total);
+  for (uint32_t i = 0; i < total; ++i) positions[i] = static_cast<int32_t>(i);
+  std::vector<uint32_t> rows(limits.logit_rows_max);
+  for (uint32_t i = 0; i < rows.size(); ++i) rows[i] = i;
+
+  for (uint32_t done = 0; done < total;) {
+    const bool wanted = done >= first;
+    const uint32_t count = wanted ? std::min(total - done, limits.logit_rows_max)
+                                  : std::min({total - done, first - done, limits.tokens_max});
+    const uint32_t starts[] = {0, count};
+    const Batch batch{
+        .tokens = tokens.subspan(done, count),
+        .layout = {.positions = std::span(positions).subspan(done, count),
+                   .sequence_starts = starts,
+                   .block_tables = blocks.table.blocks,
+                   .blocks_per_sequence_max = static_cast<uint32_t>(blocks.table.blocks.size())},
+        .logit_rows = std::span(rows).first(wanted ? count : 0)};
+    HADAL_TRY(const std::span<const float> logits, runner->run(batch));
+    for (uint32_t i = 0; wanted && i < count; ++i) {
+      if (!sink(done + i, logits.subspan(size_t{i} * info.vocabulary, info.vocabulary))) return {};
+    }
+    done += count;
+  }
+  return {};
+}
+
+}  // namespace hadal

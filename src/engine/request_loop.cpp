@@ -1,0 +1,299 @@
+#include "engine/request_loop.h"
+
+#include <algorithm>
+#include <new>
+
+#include "base/check.h"
+
+namespace hadal {
+
+namespace {
+
+constexpr uint32_t kForcedTokensUsual = 16;  // room for a decision's tokens without allocation
+
+SchedulerOptions with_room_for_all(SchedulerOptions options) {
+  options.waiting_max += options.sequences_max;  // arrivals are counted here, before they run
+  return options;
+}
+
+}  // namespace
+
+struct RequestLoop::Active {
+  Active(RequestId request_id, Request&& given, uint32_t vocabulary, uint32_t context_tokens,
+         double time)
+      : id(request_id),
+        prompt(std::move(given.prompt)),
+        end_tokens(std::move(given.end_tokens)),
+        sink(std::move(given.sink)),
+        sampler(given.sampling, vocabulary),
+        max_tokens(given.max_tokens == 0 ? UINT32_MAX : given.max_tokens),
+        submitted(time) {
+    usage.prompt_tokens = static_cast<uint32_t>(prompt.size());
+    room = context_tokens - usage.prompt_tokens;
+    sampler.add_prompt(prompt);
+    next.reserve(kForcedTokensUsual);
+  }
+
+  const RequestId id;
+  std::vector<TokenId> prompt;  // until the scheduler has it
+  std::vector<TokenId> end_tokens;
+  std::shared_ptr<TokenSink> sink;
+  Sampler sampler;
+  uint32_t max_tokens;
+  uint32_t room;  // tokens that the context has for the answer
+  double submitted, first_token = 0;
+  Usage usage;
+  FinishReason reason = FinishReason::kCancelled;
+  std::string error;
+  std::vector<TokenId> next;  // of this step
+  bool cancelled = false;     // under the loop's mutex
+
+  void fail_with(std::string_view message) {
+    reason = FinishReason::kFailed;
+    try {
+      error = message;
+    } catch (const std::bad_alloc&) {
+      error = "out of memory";  // so short that it needs none
+    }
+  }
+};
+
+RequestLoop::RequestLoop(const SchedulerOptions& scheduler, uint32_t vocabulary, StepRunner& runner,
+                         std::function<double()> now)
+    : vocabulary_(vocabulary),
+      runner_(runner),
+      now_(std::move(now)),
+      scheduler_(with_room_for_all(scheduler)) {
+  continuations_.reserve(scheduler.sequences_max);
+  const size_t requests = scheduler_.options().waiting_max;
+  ids_.reserve(requests);
+  cancelled_ids_.reserve(requests);
+  arrived_.reserve(requests);
+  requests_.reserve(requests);
+}
+
+RequestLoop::~RequestLoop() {
+  close("the engine was closed", FinishReason::kCancelled);
+}
+
+Result<RequestId> RequestLoop::submit(Request request) {
+  CHECK(request.sink != nullptr);
+  HADAL_TRY_VOID(request.sampling.validate());
+  if (request.prompt.empty()) return fail("the prompt is empty");
+  for (const TokenId token : request.prompt) {
+    if (token < 0 || static_cast<uint32_t>(token) >= vocabulary_) {
+      return fail("the prompt has a token {}, but the model's vocabulary has {} tokens", token,
+                  vocabulary_);
+    }
+  }
+  const uint32_t context = scheduler_.options().context_tokens;
+  if (request.prompt.size() >= context) {
+    return fail(
+        "the prompt has {} tokens, but the context holds {}, of which one is the least an answer "
+        "needs",
+        request.prompt.size(), context);
+  }
+  try {
+    const double time = now_();
+    std::lock_guard lock(mutex_);
+    if (!broken_.empty()) return fail("{}", broken_);
+    if (requests_.size() >= scheduler_.options().waiting_max) {
+      return fail("{} requests are here already, as many as may wait and run", requests_.size());
+    }
+    const RequestId id = next_id_++;
+    requests_.emplace(id,
+                      std::make_unique<Active>(id, std::move(request), vocabulary_, context, time));
+    arrived_.push_back(id);
+    return id;
+  } catch (const std::bad_alloc&) {
+    return fail("there is not enough memory for another request");
+  }
+}
+
+void RequestLoop::cancel(RequestId id) {
+  std::lock_guard lock(mutex_);
+  const auto found = requests_.find(id);
+  if (found == requests_.end()) return;
+  found->second->cancelled = true;
+  cancel_asked_ = true;
+}
+
+bool RequestLoop::idle() {
+  std::lock_guard lock(mutex_);
+  return requests_.empty();
+}
+
+Result<bool> RequestLoop::step() {
+  {
+    std::lock_guard lock(mutex_);
+    if (!broken_.empty()) return fail("{}", broken_);
+  }
+  take_orders();
+  const Step step = scheduler_.next_step();
+  if (step.empty()) return false;
+
+  Result<std::span<const float>> logits;
+  try {
+    logits = runner_.run(step.batch);
+  } catch (const std::bad_alloc&) {
+    end_step_without_memory(step);
+    return true;
+  }
+  if (!logits) {
+    scheduler_.abort_step();
+    close(logits.error().message, FinishReason::kFailed);
+    return forward_error(logits);
+  }
+  CHECK(logits->size() == step.samples.size() * vocabulary_);
+
+  const double time = now_();
+  continuations_.clear();
+  ids_.clear();
+  for (size_t row = 0; row < step.samples.size(); ++row) {
+    Continuation& next = continuations_.emplace_back();
+    decide(find(step.samples[row]), logits->subspan(row * vocabulary_, vocabulary_), time, next);
+    if (next.finished) ids_.push_back(step.samples[row]);
+  }
+  scheduler_.commit(continuations_);
+  for (const RequestId id : ids_) finish(id);
+  return true;
+}
+
+// What other threads have asked for since the last step.
+void RequestLoop::take_orders() {
+  ids_.clear();
+  cancelled_ids_.clear();
+  {
+    std::lock_guard lock(mutex_);
+    ids_.swap(arrived_);
+    if (std::exchange(cancel_asked_, false)) {
+      for (const auto& [id, request] : requests_) {
+        if (request->cancelled) cancelled_ids_.push_back(id);
+      }
+    }
+  }
+  for (const RequestId id : ids_) {
+    Active& request = find(id);
+    try {
+      const uint32_t answer_max = std::min(request.max_tokens, request.room);
+      CHECK(scheduler_.add(id, std::move(request.prompt), answer_max));
+    } catch (const std::bad_alloc&) {
+      request.fail_with("there is not enough memory for this request");
+      finish(id);
+    }
+  }
+  std::ranges::sort(cancelled_ids_);  // the map's order is nobody's
+  for (const RequestId id : cancelled_ids_) {
+    if (scheduler_.cancel(id)) finish(id);
+  }
+}
+
+void RequestLoop::end_step_without_memory(const Step& step) {
+  ids_.assign(step.sequences.begin(), step.sequences.end());
+  scheduler_.abort_step();
+  for (const RequestId id : ids_) {
+    scheduler_.cancel(id);
+    find(id).fail_with("there is not enough memory for a step of this request");
+    finish(id);
+  }
+}
+
+void RequestLoop::decide(Active& request, std::span<const float> logits, double time,
+                         Continuation& next) {
+  request.next.clear();
+  const TokenId token = request.sampler.sample(logits);
+  if (token == Sampler::kNoToken) {
+    request.fail_with("the model's output has no number in it; its file may be damaged");
+    next.finished = true;
+    return;
+  }
+  if (request.usage.answer_tokens == 0) {
+    request.first_token = time;
+    request.usage.prompt_seconds = time - request.submitted;
+    request.usage.cached_tokens = scheduler_.cached_tokens(request.id);
+  }
+  request.usage.decode_seconds = time - request.first_token;
+  try {
+    request.next.push_back(token);
+    take_tokens(request, next);
+  } catch (const std::bad_alloc&) {
+    request.fail_with("there is not enough memory for this request's answer");
+    next.finished = true;
+  }
+}
+
+// The sampled token, and what the sink forces behind it, one by one to the sink.
+void RequestLoop::take_tokens(Active& request, Continuation& next) {
+  const auto end_with = [&](FinishReason reason) {
+    request.reason = reason;
+    next.finished = true;
+  };
+  for (size_t i = 0; i < request.next.size(); ++i) {
+    const TokenId token = request.next[i];
+    ++request.usage.answer_tokens;
+    if (std::ranges::find(request.end_tokens, token) != request.end_tokens.end()) {
+      return end_with(FinishReason::kEndToken);
+    }
+    request.sampler.add(token);
+    const TokenDecision decision = request.sink->on_token(token);
+    if (decision.stop) return end_with(FinishReason::kStopped);
+    if (request.usage.answer_tokens >= request.max_tokens) {
+      return end_with(FinishReason::kMaxTokens);
+    }
+    if (request.usage.answer_tokens >= request.room) return end_with(FinishReason::kContextFull);
+    for (const TokenId forced : decision.force) {
+      if (forced < 0 || static_cast<uint32_t>(forced) >= vocabulary_) {
+        request.fail_with(
+            fmt::format("a forced token {} is not in the model's vocabulary of {} tokens", forced,
+                        vocabulary_));
+        next.finished = true;
+        return;
+      }
+      request.next.push_back(forced);
+    }
+  }
+  next.tokens = request.next;
+}
+
+RequestLoop::Active& RequestLoop::find(RequestId id) {
+  std::lock_guard lock(mutex_);
+  const auto found = requests_.find(id);
+  CHECK(found != requests_.end());
+  return *found->second;
+}
+
+// The request's one end. The sink is called outside the lock: it may submit the next request.
+void RequestLoop::finish(RequestId id) {
+  std::unique_ptr<Active> request;
+  {
+    std::lock_guard lock(mutex_);
+    const auto found = requests_.find(id);
+    CHECK(found != requests_.end());
+    request = std::move(found->second);
+    requests_.erase(found);
+  }
+  try {
+    request->sink->on_finish(request->reason, request->usage, request->error);
+  } catch (const std::bad_alloc&) {
+    // The sink could not keep what it was told; it has been told.
+  }
+}
+
+// Ends all requests and takes no more.
+void RequestLoop::close(std::string_view message, FinishReason reason) {
+  ids_.clear();
+  {
+    std::lock_guard lock(mutex_);
+    broken_ = message;
+    arrived_.clear();
+    for (const auto& [id, request] : requests_) ids_.push_back(id);
+  }
+  std::ranges::sort(ids_);
+  for (const RequestId id : ids_) {
+    scheduler_.cancel(id);
+    if (reason == FinishReason::kFailed) find(id).fail_with(message);
+    finish(id);
+  }
+}
+
+}  // namespace hadal

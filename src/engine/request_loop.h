@@ -1,0 +1,72 @@
+// The requests of an engine: from submit() to on_finish(), step by step. What a request is owed
+// (order, limits, its sink's calls, one end) lives here; who is computed when in scheduler.h; how a
+// batch is computed behind StepRunner. A test runs the loop with a runner of its own.
+//
+// Threads: submit() and cancel() from any; all else, and the sinks' calls, on the engine thread.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/engine.h"
+#include "engine/scheduler.h"
+
+namespace hadal {
+
+class StepRunner {
+ public:
+  virtual ~StepRunner() = default;
+  // Computes the batch to its end; the logits [logit_rows, vocabulary] stay until the next call. An
+  // error means that the device can be used no more. May throw bad_alloc: then nothing of the
+  // batch counts, and the next call may come.
+  virtual Result<std::span<const float>> run(const Batch& batch) = 0;
+};
+
+class RequestLoop {
+ public:
+  // now: seconds of any steady clock. runner: outlives the loop.
+  RequestLoop(const SchedulerOptions& scheduler, uint32_t vocabulary, StepRunner& runner,
+              std::function<double()> now);
+  ~RequestLoop();  // what runs still ends as kCancelled
+
+  Result<RequestId> submit(Request request);  // see Engine
+  void cancel(RequestId id);
+  Result<bool> step();
+
+  bool idle();
+  Scheduler& scheduler() { return scheduler_; }
+
+ private:
+  struct Active;
+
+  void take_orders();
+  void end_step_without_memory(const Step& step);
+  void decide(Active& request, std::span<const float> logits, double time, Continuation& next);
+  void take_tokens(Active& request, Continuation& next);
+  Active& find(RequestId id);
+  void finish(RequestId id);
+  void close(std::string_view message, FinishReason reason);
+
+  const uint32_t vocabulary_;
+  StepRunner& runner_;
+  std::function<double()> now_;
+  Scheduler scheduler_;
+  std::vector<Continuation> continuations_;     // of the step
+  std::vector<RequestId> ids_, cancelled_ids_;  // of those that come or end in the step
+
+  std::mutex mutex_;  // guards what follows
+  std::unordered_map<RequestId, std::unique_ptr<Active>> requests_;
+  std::vector<RequestId> arrived_;  // not yet with the scheduler, in order
+  std::string broken_;              // why no request is taken any more
+  RequestId next_id_ = 1;
+  bool cancel_asked_ = false;
+};
+
+}  // namespace hadal
