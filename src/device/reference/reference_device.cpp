@@ -8,8 +8,8 @@
 #include "base/mapped_file.h"
 #include "base/memory_limits.h"
 #include "device/host_buffer.h"
+#include "device/mapped_weight.h"
 #include "device/reference/reference_ops.h"
-#include "device/reference/reference_weight.h"
 
 namespace hadal {
 namespace {
@@ -53,17 +53,7 @@ Result<std::unique_ptr<Buffer>> ReferenceDevice::allocate(size_t bytes) {
 }
 
 Result<LoadedWeight> ReferenceDevice::upload(const WeightSource& source) {
-  HADAL_TRY(auto weight, ReferenceWeight::create(source));
-  LoadedWeight loaded;
-  loaded.view = Weight{.device = this,
-                       .type = weight->type(),
-                       .experts = weight->experts(),
-                       .rows = weight->rows(),
-                       .columns = weight->columns(),
-                       .data = weight.get(),
-                       .scales = weight->scales()};
-  loaded.memory = std::move(weight);
-  return loaded;
+  return MappedWeight::load(*this, source);
 }
 
 void ReferenceDevice::copy(const Tensor& from, const Tensor& to) {

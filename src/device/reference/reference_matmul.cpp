@@ -4,8 +4,8 @@
 #include <algorithm>
 
 #include "device/device.h"
+#include "device/mapped_weight.h"
 #include "device/reference/reference_ops.h"
-#include "device/reference/reference_weight.h"
 
 namespace hadal {
 namespace {
@@ -62,24 +62,25 @@ void ReferenceOps::project(const Projection& projection, uint32_t tokens, uint32
                            Store store) {
   check(projection.weight);
   check(projection.out);
-  const auto& weight = *static_cast<const ReferenceWeight*>(projection.weight.data);
+  const MappedWeight& weight = MappedWeight::of(projection.weight);
   const Tensor& out = projection.out;
   CHECK(weight.columns() == columns && weight.experts() == 1);
   CHECK(out.rows == tokens && out.columns == weight.rows());
   const float* bias = nullptr;
   if (projection.bias) {
     check(projection.bias);
-    const auto values = static_cast<const ReferenceWeight*>(projection.bias.data)->vector();
+    const auto values = MappedWeight::of(projection.bias).vector();
     CHECK(values.size() == weight.rows());
     bias = values.data();
   }
+  const MappedWeight::Matrix matrix = weight.expert(0);
   parallel(weight.rows(), kRowsAtOnce, [&](size_t first, size_t last, uint32_t thread) {
     float* decoded = row_[thread].data();
     double* rows = rows_[thread].data();  // [kRowsAtOnce / kTileRows][columns][kTileRows]
     for (size_t group = first; group < last; group += kRowsAtOnce) {
       const uint32_t count = static_cast<uint32_t>(std::min<size_t>(kRowsAtOnce, last - group));
       for (uint32_t row = 0; row < count; ++row) {
-        weight.decode_row(0, static_cast<uint32_t>(group + row), decoded);
+        weight.decode_row(matrix, static_cast<uint32_t>(group + row), decoded);
         double* to = rows + size_t{row / kTileRows} * kTileRows * columns + row % kTileRows;
         for (uint32_t column = 0; column < columns; ++column) {
           to[size_t{column} * kTileRows] = decoded[column];

@@ -5,14 +5,10 @@
 #include <cstring>
 
 #include "device/device.h"
-#include "device/reference/reference_weight.h"
+#include "device/mapped_weight.h"
 
 namespace hadal {
 namespace {
-
-const ReferenceWeight& stored(const Weight& weight) {
-  return *static_cast<const ReferenceWeight*>(weight.data);
-}
 
 float* row_of(const Tensor& tensor, size_t row) {
   return static_cast<float*>(tensor.data) + row * tensor.row_stride;
@@ -36,12 +32,13 @@ void ReferenceOps::check(const Weight& weight) const {
 void ReferenceOps::embed(const EmbedArgs& args) {
   check(args.table);
   check(args.out);
-  const ReferenceWeight& table = stored(args.table);
+  const MappedWeight& table = MappedWeight::of(args.table);
   CHECK(args.out.rows == args.tokens.size() && args.out.columns == table.columns());
+  const MappedWeight::Matrix matrix = table.expert(0);
   for (size_t token = 0; token < args.tokens.size(); ++token) {
     const int32_t id = args.tokens[token];
     CHECK(id >= 0 && static_cast<uint32_t>(id) < table.rows());
-    table.decode_row(0, static_cast<uint32_t>(id), row_of(args.out, token));
+    table.decode_row(matrix, static_cast<uint32_t>(id), row_of(args.out, token));
   }
 }
 
@@ -49,7 +46,7 @@ void ReferenceOps::rms_norm(const RmsNormArgs& args) {
   check(args.in);
   check(args.out);
   check(args.gain);
-  const std::span<const float> gain = stored(args.gain).vector();
+  const std::span<const float> gain = MappedWeight::of(args.gain).vector();
   const uint32_t width = args.in.columns;
   CHECK(gain.size() == width && args.out.columns == width && args.out.rows == args.in.rows);
   for (uint32_t row = 0; row < args.in.rows; ++row) {
