@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/sizes.h"
+#include "base/utf8.h"
 
 namespace hadal {
 namespace {
@@ -84,7 +85,7 @@ Status check_tensors(const Manifest& manifest, const TensorIndex& tensors) {
       return fail(
           "the tensor {} is none that hadal knows in this architecture; the model would be "
           "computed wrongly without it",
-          name);
+          quote(name));
     }
   }
   return {};

@@ -164,9 +164,9 @@ tl::unexpected<Error> refuse(const std::vector<Pool>& pools, const Placement& pl
   if (fits > 0 && fits < context) {
     advice = fmt::format("--context {} would fit", fits);
   } else if (options.sequences_max > 1) {
-    advice = "fewer sequences, a smaller model or one in a smaller format may fit";
+    advice = "Fewer sequences, a smaller model or one in a smaller format may fit";
   } else {
-    advice = "a smaller model, or this one in a smaller format, may fit";
+    advice = "A smaller model, or this one in a smaller format, may fit";
   }
   return fail(
       "the model does not fit with a context of {} tokens{}: {}. {}", context,

@@ -57,7 +57,7 @@ std::unique_ptr<Device> open(const std::string& name) {
 
 class Architectures : public testing::TestWithParam<Case> {};
 
-TEST_P(Architectures, every_stage_is_the_golden) {
+TEST_P(Architectures, EveryStageIsTheGolden) {
   const Case& c = GetParam();
   const std::filesystem::path folder = std::filesystem::path(HADAL_TEST_DATA) / "golden" / c.model;
   auto golden = read_golden(folder);

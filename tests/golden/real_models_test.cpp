@@ -47,7 +47,7 @@ std::vector<float> last_values(const std::vector<float>& values, size_t count) {
   return {values.end() - static_cast<std::ptrdiff_t>(count), values.end()};
 }
 
-TEST_P(RealModels, every_stage_is_the_golden) {
+TEST_P(RealModels, EveryStageIsTheGolden) {
   const RealModel& c = GetParam();
   if (!std::filesystem::exists(c.file)) {
     GTEST_SKIP() << c.file << " is not there; scripts/test fetches it where it can";
@@ -82,9 +82,8 @@ std::vector<RealModel> models() {
   std::vector<RealModel> all;
   for (const char* device : {"reference", "cpu"}) {
     all.push_back({"stories260K", kData / "models/stories260K.gguf", device});
-    all.push_back({"smollm2-135m", fetched("SmolLM2-135M-Instruct.Q4_1.gguf"), device});
-    all.push_back(
-        {"qwen2.5-coder-0.5b", fetched("qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"), device});
+    all.push_back({"smollm2-135m", fetched("smollm2-135m-instruct.gguf"), device});
+    all.push_back({"qwen2.5-coder-0.5b", fetched("qwen2.5-coder-0.5b.gguf"), device});
   }
   return all;
 }
