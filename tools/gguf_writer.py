@@ -92,7 +92,8 @@ class GgufWriter:
             split = [("split.no", encode_value(number, "uint16")), ("split.count", encode_value(len(parts), "uint16")),
                      ("split.tensors.count", encode_value(len(self.tensors), "int32"))]
             path = Path(f"{prefix}-{number + 1:05}-of-{len(parts):05}.gguf")
-            self.write_part(path, (self.metadata if number == 0 else []) + split, tensors, lambda _: None)
+            shared = [entry for entry in self.metadata if number == 0 or entry[0] == "general.alignment"]
+            self.write_part(path, shared + split, tensors, lambda _: None)
             paths.append(path)
         return paths
 
