@@ -35,7 +35,7 @@ TEST_P(OpTest, MeansTheSame) {
     ASSERT_TRUE(got) << got.error().message;
     OpExpectation expected = one.expect();
     if (name == "reference") {
-      EXPECT_EQ(judge(expected, *got, op_bound(one.bound, Arithmetic::kReference)), "");
+      EXPECT_EQ(judge(expected, *got, op_bound(one, Arithmetic::kReference)), "");
       continue;
     }
     const auto of_reference = one.run(*reference);
@@ -45,7 +45,7 @@ TEST_P(OpTest, MeansTheSame) {
       continue;
     }
     expected = as_expectation(*of_reference, std::move(expected.scales));
-    EXPECT_EQ(judge(expected, *got, op_bound(one.bound, Arithmetic::kFloat32)), "");
+    EXPECT_EQ(judge(expected, *got, op_bound(one, Arithmetic::kFloat32)), "");
   }
 }
 

@@ -28,6 +28,7 @@ struct OpCase {
   // The outputs, packed; an error where the device failed or wrote where it must not.
   std::function<Result<std::vector<float>>(Device&)> run;
   std::function<OpExpectation()> expect;
+  uint32_t draws = 1;  // independent inputs whose rounding is a matter of chance: the tokens
 };
 
 std::span<const std::string_view> op_names();
@@ -36,12 +37,13 @@ std::vector<OpCase> op_cases(std::string_view op);
 // How far a device may be from the truth.
 struct OpBound {
   double root_mean_square, greatest;
+  bool of_chance = false;  // root_mean_square is a standard deviation, to be met by many draws
 };
 enum class Arithmetic {
   kReference,  // double sums, rounded once
   kFloat32,    // sums of float32 in any order, and activations quantised where the format's are
 };
-OpBound op_bound(std::string_view key, Arithmetic arithmetic);
+OpBound op_bound(const OpCase& one, Arithmetic arithmetic);
 
 // Empty if `got` keeps the bound; else a sentence with the worst output and both errors.
 std::string judge(const OpExpectation& expected, std::span<const float> got, const OpBound& bound);

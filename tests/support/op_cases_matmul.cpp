@@ -129,7 +129,7 @@ struct MatmulList {
                                                  : "matmul quantized";
     cases.push_back({"matmul", std::move(name), bound,
                      [c](Device& device) { return run_matmul(*c, device); },
-                     [c] { return expect_matmul(*c); }});
+                     [c] { return expect_matmul(*c); }, c->in.rows});
   }
 
   void add_plain(QuantType type, uint32_t tokens, uint32_t rows, uint32_t columns,
