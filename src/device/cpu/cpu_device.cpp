@@ -6,9 +6,9 @@
 #include "base/memory_limits.h"
 #include "device/cpu/cpu_features.h"
 #include "device/cpu/cpu_ops.h"
-#include "device/cpu/cpu_weight.h"
 #include "device/cpu/scratch.h"
 #include "device/cpu/speeds.h"
+#include "device/mapped_weight.h"
 
 namespace hadal {
 namespace cpu {
@@ -34,7 +34,9 @@ class CpuDevice final : public Device {
   }
   bool supports(QuantType) const override { return true; }  // every format has its decode
   Result<std::unique_ptr<Buffer>> allocate(size_t bytes) override;
-  Result<LoadedWeight> upload(const WeightSource& source) override;
+  Result<LoadedWeight> upload(const WeightSource& source) override {
+    return MappedWeight::load(*this, source);
+  }
   Ops& ops() override { return ops_; }
   void copy(const Tensor& from, const Tensor& to) override;
   void read(const Tensor& from, void* host) override;
@@ -53,20 +55,6 @@ std::byte* row_of(const Tensor& tensor, uint32_t row) {
 
 Result<std::unique_ptr<Buffer>> CpuDevice::allocate(size_t bytes) {
   return allocate_host(*this, bytes);
-}
-
-Result<LoadedWeight> CpuDevice::upload(const WeightSource& source) {
-  HADAL_TRY(auto weight, CpuWeight::create(source));
-  LoadedWeight loaded;
-  loaded.view = Weight{.device = this,
-                       .type = weight->type(),
-                       .experts = weight->experts(),
-                       .rows = weight->rows(),
-                       .columns = weight->columns(),
-                       .data = weight.get(),
-                       .scales = weight->scales()};
-  loaded.memory = std::move(weight);
-  return loaded;
 }
 
 void CpuDevice::copy(const Tensor& from, const Tensor& to) {

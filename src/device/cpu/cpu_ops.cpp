@@ -6,21 +6,14 @@
 #include <utility>
 
 #include "base/float_types.h"
-#include "device/cpu/cpu_weight.h"
 #include "device/device.h"
+#include "device/mapped_weight.h"
 
 namespace hadal::cpu {
 namespace {
 
-// Less than this is done before the other threads have woken.
-constexpr size_t kParallelValues = 32768;
-
 float* row_of(const Tensor& tensor, size_t row) {
   return static_cast<float*>(tensor.data) + row * tensor.row_stride;
-}
-
-size_t rows_at_once(uint32_t columns) {
-  return std::max<size_t>(1, kParallelValues / std::max(1u, columns));
 }
 
 }  // namespace
@@ -48,9 +41,9 @@ Status CpuOps::take_failure() {
 void CpuOps::embed(const EmbedArgs& args) {
   check(args.table);
   check(args.out);
-  const CpuWeight& table = CpuWeight::of(args.table);
+  const MappedWeight& table = MappedWeight::of(args.table);
   CHECK(args.out.rows == args.tokens.size() && args.out.columns == table.columns());
-  const CpuWeight::Matrix matrix = table.expert(0);
+  const MappedWeight::Matrix matrix = table.expert(0);
   parallel(args.tokens.size(), rows_at_once(table.columns()),
            [&](size_t first, size_t last, uint32_t) {
              for (size_t token = first; token < last; ++token) {
@@ -65,7 +58,7 @@ void CpuOps::rms_norm(const RmsNormArgs& args) {
   check(args.in);
   check(args.out);
   check(args.gain);
-  const std::span<const float> gain = CpuWeight::of(args.gain).vector();
+  const std::span<const float> gain = MappedWeight::of(args.gain).vector();
   const uint32_t width = args.in.columns;
   CHECK(gain.size() == width && args.out.columns == width && args.out.rows == args.in.rows);
   parallel(args.in.rows, rows_at_once(width), [&](size_t first, size_t last, uint32_t) {

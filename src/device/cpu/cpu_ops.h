@@ -2,7 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <optional>
 #include <vector>
 
 #include "base/thread_pool.h"
@@ -51,6 +53,20 @@ class CpuOps final : public Ops {
         body(first, std::min(count, first + grain), thread);
       }
     });
+  }
+
+  // matmul, in the order of its steps.
+  struct Product;
+  struct MatmulPlan;
+  void plan_matmul(const MatmulArgs& args, MatmulPlan& plan) const;
+  bool reserve_matmul(MatmulPlan& plan);
+  void quantize(const Tensor& in, const MatmulPlan& plan);
+  void multiply_run(const MatmulPlan& plan, size_t run, uint32_t thread) const;
+
+  // Rows so many that the other threads have something to do once they are awake.
+  static size_t rows_at_once(uint32_t columns) {
+    constexpr size_t kValues = 32768;
+    return std::max<size_t>(1, kValues / std::max(1u, columns));
   }
 
   Device& device_;

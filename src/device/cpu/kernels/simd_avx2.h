@@ -55,4 +55,47 @@ inline uint32_t first_word(Bits a) {
   return static_cast<uint32_t>(_mm_cvtsi128_si32(_mm256_castsi256_si128(a.v)));
 }
 
+inline Floats operator*(Floats a, Floats b) {
+  return {_mm256_mul_ps(a.v, b.v)};
+}
+inline void store(float* p, Floats a) {
+  _mm256_storeu_ps(p, a.v);
+}
+
+// As many 32-bit integers as Floats has lanes, also seen as bytes and as 16-bit integers.
+struct WideInts {
+  __m256i v;
+};
+
+inline WideInts zero_ints() {
+  return {_mm256_setzero_si256()};
+}
+inline WideInts broadcast_ints(uint32_t x) {
+  return {_mm256_set1_epi32(static_cast<int>(x))};
+}
+inline WideInts load_ints(const void* p) {
+  return {_mm256_load_si256(static_cast<const __m256i*>(p))};
+}
+inline Floats to_floats(WideInts a) {
+  return {_mm256_cvtepi32_ps(a.v)};
+}
+// Neighbouring products of weights and activations, summed in pairs to 16 bits.
+template <bool kSigned>
+inline WideInts multiply_bytes(WideInts weights, WideInts activations) {
+  if (!kSigned) return {_mm256_maddubs_epi16(weights.v, activations.v)};
+  return {
+      _mm256_maddubs_epi16(_mm256_abs_epi8(weights.v), _mm256_sign_epi8(activations.v, weights.v))};
+}
+inline WideInts add16(WideInts a, WideInts b) {
+  return {_mm256_add_epi16(a.v, b.v)};
+}
+// sums + the sums of neighbouring 16-bit integers
+inline WideInts add_pairs(WideInts sums, WideInts pairs) {
+  return {_mm256_add_epi32(sums.v, _mm256_madd_epi16(pairs.v, _mm256_set1_epi16(1)))};
+}
+
+// A panel of weights is so many vectors wide; so many tokens are multiplied at once. With 16
+// registers: four sums in 16 bits, in 32 and in floats, and what is multiplied.
+constexpr int kPanelVectors = 1, kTileTokens = 4;
+
 }  // namespace

@@ -8,9 +8,103 @@
 
 namespace hadal::cpu {
 
+// The formats that have kernels, in the order of KernelTable's arrays (QuantType is not for these
+// files).
+enum IntegerFormat : int {
+  kInt_Q4_0,
+  kInt_Q4_1,
+  kInt_Q5_0,
+  kInt_Q5_1,
+  kInt_Q8_0,
+  kInt_Q2_K,
+  kInt_Q3_K,
+  kInt_Q4_K,
+  kInt_Q5_K,
+  kInt_Q6_K,
+  kInt_IQ4_NL,
+  kInt_IQ4_XS,
+  kInt_MXFP4,
+  kIntegerFormats,
+};
+enum FloatFormat : int { kFloat_F32, kFloat_F16, kFloat_BF16, kFloat_F8, kFloatFormats };
+
+// Tokens of activations as int8: groups of 32 values share a scale, value = int8 * scale. Tokens
+// lie one behind the other, each array with its own length a token.
+struct Int8Tokens {
+  size_t columns;  // a multiple of 32
+  int8_t* values;  // [tokens][columns], in -127 .. 127
+  float* scales;   // [tokens][columns / 32]
+  float* sums32;  // [tokens][columns / 32]: scale * sum of a group: what minimums are multiplied by
+  float* sums16;  // [tokens][columns / 16]: the same of half groups
+  // [tokens][columns / 16]: sums of half groups of the int8 alone.
+  int16_t* integer_sums;
+  // [tokens][columns / group]: -offset * the sum of a group's int8, for the format at hand: kernels
+  // multiply by unsigned q where the format means q - offset. Null where the offset is 0.
+  const int32_t* offsets;
+};
+
+// Where products go: out[t, r] (= or +=) bias[r] + product.
+struct Destination {
+  float* out;  // [tokens][stride], at the first row of the call
+  size_t stride;
+  const float* bias;  // [rows], at the first row; null: none
+  bool add;
+};
+
+// Rows of a weight as the file stores them, one behind the other.
+struct WeightRows {
+  const uint8_t* data;
+  size_t row_bytes;
+  size_t rows;
+};
+
+struct IntegerKernels {
+  // Few tokens (1 .. kGemvTokensMax): each weight is unpacked in registers and multiplied at once.
+  void (*gemv)(const WeightRows&, const Int8Tokens&, size_t tokens, const Destination&);
+  // Many tokens: panels of KernelTable::panel_rows rows are unpacked into `panel`
+  // (integer_panel_bytes_per_column * columns bytes, 64-aligned), then multiplied with all tokens.
+  void (*gemm)(const WeightRows&, const Int8Tokens&, size_t tokens, uint8_t* panel,
+               const Destination&);
+  // What Int8Tokens::offsets must hold: 0 where the kernel takes none.
+  int gemv_offset, gemm_offset;
+  int gemm_group;  // 16 or 32: values that one entry of `offsets` covers in gemm (gemv: 32)
+};
+
+// Activations as they are: float32 tokens, `stride` values apart.
+struct FloatTokens {
+  const float* values;
+  size_t columns, stride;
+};
+
+// Block scales of FP8 rows: column c of every row of the call is multiplied by scales[c /
+// columns_per_scale]. Null: none.
+struct RowScales {
+  const float* scales;
+  size_t columns_per_scale;
+};
+
+// As IntegerKernels; `panel`: KernelTable::float_panel_bytes.
+struct FloatKernels {
+  void (*gemv)(const WeightRows&, const RowScales&, const FloatTokens&, size_t tokens,
+               const Destination&);
+  void (*gemm)(const WeightRows&, const RowScales&, const FloatTokens&, size_t tokens,
+               uint8_t* panel, const Destination&);
+};
+
+constexpr size_t kGemvTokensMax = 4;
+
 struct KernelTable {
   const char* name;   // as DeviceOptions::instruction_set takes it
   const char* title;  // for people
+
+  IntegerKernels integer[kIntegerFormats];
+  FloatKernels floating[kFloatFormats];
+  size_t panel_rows;
+  size_t integer_panel_bytes_per_column;
+  size_t float_panel_bytes;
+
+  // One token's groups: all arrays of Int8Tokens but offsets.
+  void (*quantize)(const float* in, const Int8Tokens& out, size_t token);
 
   // sum of a[i] * b[i]
   float (*dot)(const float* a, const float* b, size_t count);

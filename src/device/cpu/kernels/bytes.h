@@ -1,0 +1,108 @@
+// 32 bytes in a register: what weights are unpacked into, on every instruction set, and the integer
+// products of them. A body: included by kernels_*.cpp.
+#pragma once
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+namespace {
+
+#if defined(__AVX512VNNI__)
+constexpr bool kHasVnni = true;
+#else
+constexpr bool kHasVnni = false;
+#endif
+
+using Bytes = __m256i;  // 32 values of 8 bits
+using Words = __m256i;  // 8 values of 32 bits
+
+inline Bytes load_bytes(const void* p) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+}
+
+inline uint32_t load_u32(const void* p) {
+  uint32_t word;
+  memcpy(&word, p, sizeof(word));
+  return word;
+}
+
+inline uint16_t load_u16(const void* p) {
+  uint16_t word;
+  memcpy(&word, p, sizeof(word));
+  return word;
+}
+
+inline float f16_at(const void* p) {
+  return _cvtsh_ss(load_u16(p));
+}
+
+// 16 bytes as 32 values of 4 bits: the low halves, then the high halves.
+inline Bytes halves(const void* p) {
+  const __m256i both = _mm256_broadcastsi128_si256(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+  const __m256i shifted = _mm256_srlv_epi32(both, _mm256_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4));
+  return _mm256_and_si256(shifted, _mm256_set1_epi8(15));
+}
+
+// values + amount where the bit of a 32-bit number is set.
+inline Bytes add_at_bits(Bytes values, const void* bits, int8_t amount) {
+#if defined(__AVX512BW__)
+  return _mm256_mask_add_epi8(values, load_u32(bits), values, _mm256_set1_epi8(amount));
+#else
+  const __m256i spread =
+      _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int>(load_u32(bits))),
+                          _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2,
+                                           2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3));
+  const __m256i others = _mm256_set1_epi64x(0x7fbfdfeff7fbfdfe);  // all bits but byte i's i-th
+  const __m256i set = _mm256_cmpeq_epi8(_mm256_or_si256(spread, others), _mm256_set1_epi8(-1));
+  return _mm256_add_epi8(values, _mm256_and_si256(set, _mm256_set1_epi8(amount)));
+#endif
+}
+
+// start + the sums of four neighbouring products. Weights unsigned up to 127, or signed;
+// activations signed, not -128. With VNNI signed weights are multiplied as weight + 128: their
+// offset is 128.
+template <bool kSigned>
+inline Words dot4(Bytes weights, Bytes activations, Words start) {
+#if defined(__AVX512VNNI__)
+  if (kSigned) weights = _mm256_xor_si256(weights, _mm256_set1_epi8(-128));
+  return _mm256_dpbusd_epi32(start, weights, activations);
+#else
+  __m256i pairs;
+  if (kSigned) {
+    pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(activations, weights));
+  } else {
+    pairs = _mm256_maddubs_epi16(weights, activations);
+  }
+  return _mm256_add_epi32(start, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+#endif
+}
+
+inline float sum8(__m256 a) {
+  __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+  s = _mm_add_ss(s, _mm_movehdup_ps(s));
+  return _mm_cvtss_f32(s);
+}
+
+// rows[r] word i <-> rows[i] word r.
+inline void transpose_words(__m256i (&rows)[8]) {
+  __m256i pairs[8], fours[8];
+  for (int i = 0; i < 4; ++i) {
+    pairs[2 * i] = _mm256_unpacklo_epi32(rows[2 * i], rows[2 * i + 1]);
+    pairs[2 * i + 1] = _mm256_unpackhi_epi32(rows[2 * i], rows[2 * i + 1]);
+  }
+  for (int i = 0; i < 2; ++i) {
+    fours[4 * i] = _mm256_unpacklo_epi64(pairs[4 * i], pairs[4 * i + 2]);
+    fours[4 * i + 1] = _mm256_unpackhi_epi64(pairs[4 * i], pairs[4 * i + 2]);
+    fours[4 * i + 2] = _mm256_unpacklo_epi64(pairs[4 * i + 1], pairs[4 * i + 3]);
+    fours[4 * i + 3] = _mm256_unpackhi_epi64(pairs[4 * i + 1], pairs[4 * i + 3]);
+  }
+  for (int i = 0; i < 4; ++i) {
+    rows[i] = _mm256_permute2x128_si256(fours[i], fours[i + 4], 0x20);
+    rows[i + 4] = _mm256_permute2x128_si256(fours[i], fours[i + 4], 0x31);
+  }
+}
+
+}  // namespace

@@ -1,0 +1,48 @@
+// The kernels of one instruction set, as a table. A body: included last by each kernels_*.cpp.
+#pragma once
+
+#include "device/cpu/kernels/float_matmul.h"
+#include "device/cpu/kernels/integer_gemm.h"
+#include "device/cpu/kernels/integer_gemv.h"
+#include "device/cpu/kernels/quantize.h"
+#include "device/cpu/kernels/speed_kernels.h"
+#include "device/cpu/kernels/table.h"
+#include "device/cpu/kernels/vector_kernels.h"
+
+namespace {
+
+using namespace hadal::cpu;
+
+constexpr KernelTable make_table(const char* name, const char* title) {
+  KernelTable table = {};
+  table.name = name;
+  table.title = title;
+  table.integer[kInt_Q4_0] = integer_kernels<Q4_0>();
+  table.integer[kInt_Q4_1] = integer_kernels<Q4_1>();
+  table.integer[kInt_Q5_0] = integer_kernels<Q5_0>();
+  table.integer[kInt_Q5_1] = integer_kernels<Q5_1>();
+  table.integer[kInt_Q8_0] = integer_kernels<Q8_0>();
+  table.integer[kInt_Q2_K] = integer_kernels<Q2_K>();
+  table.integer[kInt_Q3_K] = integer_kernels<Q3_K>();
+  table.integer[kInt_Q4_K] = integer_kernels<Q4_K>();
+  table.integer[kInt_Q5_K] = integer_kernels<Q5_K>();
+  table.integer[kInt_Q6_K] = integer_kernels<Q6_K>();
+  table.integer[kInt_IQ4_NL] = integer_kernels<IQ4_NL>();
+  table.integer[kInt_IQ4_XS] = integer_kernels<IQ4_XS>();
+  table.integer[kInt_MXFP4] = integer_kernels<MXFP4>();
+  table.floating[kFloat_F32] = float_kernels<F32>();
+  table.floating[kFloat_F16] = float_kernels<F16>();
+  table.floating[kFloat_BF16] = float_kernels<BF16>();
+  table.floating[kFloat_F8] = float_kernels<F8>();
+  table.panel_rows = kPanelRows;
+  // Bytes, and a scale and a minimum for each 16.
+  table.integer_panel_bytes_per_column = kPanelRows + kPanelRows * 2 * sizeof(float) / 16;
+  table.float_panel_bytes = kFloatPanelColumns * kPanelRows * sizeof(float);
+  table.quantize = quantize;
+  table.dot = dot;
+  table.read = read;
+  table.multiply_adds = multiply_adds;
+  return table;
+}
+
+}  // namespace

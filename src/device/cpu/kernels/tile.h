@@ -1,0 +1,36 @@
+// What integer and float panels share. A body: included by kernels_*.cpp after their vector types.
+#pragma once
+
+#include "device/cpu/kernels/table.h"
+
+namespace {
+
+using namespace hadal::cpu;
+
+constexpr size_t kPanelRows = kPanelVectors * Floats::kWidth;
+
+// One token's column of a tile to its place: `rows` of the panel's rows are real.
+template <int kTokens>
+inline void store_tile(const Floats (&totals)[kPanelVectors][kTokens], int t, size_t token,
+                       size_t rows, size_t first_row, const Destination& to) {
+  float* out = to.out + token * to.stride + first_row;
+  const float* bias = to.bias == nullptr ? nullptr : to.bias + first_row;
+  if (rows == kPanelRows) {
+    for (int v = 0; v < kPanelVectors; ++v) {
+      Floats total = totals[v][t];
+      if (bias != nullptr) total = total + load(bias + v * Floats::kWidth);
+      if (to.add) total = total + load(out + v * Floats::kWidth);
+      store(out + v * Floats::kWidth, total);
+    }
+    return;
+  }
+  float values[kPanelRows];
+  for (int v = 0; v < kPanelVectors; ++v) store(values + v * Floats::kWidth, totals[v][t]);
+  for (size_t r = 0; r < rows; ++r) {
+    float total = values[r];
+    if (bias != nullptr) total += bias[r];
+    out[r] = to.add ? out[r] + total : total;
+  }
+}
+
+}  // namespace
