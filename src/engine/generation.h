@@ -23,12 +23,14 @@ struct GeneratorOptions {
   std::optional<std::string> chat_template;  // source that replaces the model's own
 };
 
+// A model that does not know <think> (neither its template nor its vocabulary has it) is left alone
+// whatever is asked.
 enum class Thinking : uint8_t {
   kModelDefault,
   kOn,   // asks the template for it, and opens <think> where the template leaves that to us (R1's
          // recommendation)
-  kOff,  // asks the template for none; where it knows no such switch, an empty <think></think> is
-         // put before the answer
+  kOff,  // asks the template for none; where it knows no such switch, thinking is closed, or an
+         // empty <think></think> put, before the answer
 };
 
 struct ChatOptions {

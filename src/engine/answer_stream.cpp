@@ -1,0 +1,71 @@
+#include "engine/answer_stream.h"
+
+#include "engine/chat_prompt.h"
+
+namespace hadal {
+
+namespace {
+
+TextStreamOptions stream_options(const GenerationOptions& options, bool thinking_open) {
+  TextStreamOptions result;
+  result.stop = options.stop;
+  result.thinking_open = thinking_open;
+  result.parse_thinking = options.parse_thinking;
+  result.think_begin = kThinkBegin;
+  result.think_end = kThinkEnd;
+  return result;
+}
+
+}  // namespace
+
+AnswerStream::AnswerStream(const Tokenizer& tokenizer, bool thinking_open,
+                           const GenerationOptions& options, std::vector<TokenId> thinking_close,
+                           const std::function<bool(const TextDelta&)>& on_delta)
+    : tokenizer_(tokenizer),
+      thinking_budget_(options.thinking_budget),
+      on_delta_(on_delta),
+      thinking_close_(std::move(thinking_close)),
+      stream_(stream_options(options, thinking_open)) {}
+
+TokenDecision AnswerStream::on_token(TokenId token) {
+  // A token counts as thinking if thinking was open before it; the one that closes it does, too.
+  if (stream_.in_thinking()) ++answer_.thinking_tokens;
+  hand_out(stream_.push(visible_bytes(token)));
+  TokenDecision decision;
+  decision.stop = unwanted_ || stream_.stopped();
+  if (thinking_budget_ && stream_.in_thinking() && !closed_by_budget_ &&
+      answer_.thinking_tokens >= *thinking_budget_) {
+    closed_by_budget_ = true;
+    decision.force = thinking_close_;
+  }
+  return decision;
+}
+
+void AnswerStream::on_finish(FinishReason reason, const Usage& usage, std::string_view error) {
+  if (!unwanted_) hand_out(stream_.finish());
+  answer_.reason = unwanted_ ? FinishReason::kCancelled : reason;
+  answer_.usage = usage;
+  // A stop string can also be met in what the end lets go.
+  if (stream_.stopped() && !unwanted_) {
+    answer_.reason = FinishReason::kStopped;
+    answer_.stop_string = stream_.stop_string();
+  }
+  error_ = error;
+  finished_ = true;
+}
+
+// Control tokens are no text, but for those that mark thinking.
+std::string_view AnswerStream::visible_bytes(TokenId token) const {
+  const std::string_view bytes = tokenizer_.token_bytes(token);
+  if (tokenizer_.is_special(token) && bytes != kThinkBegin && bytes != kThinkEnd) return {};
+  return bytes;
+}
+
+void AnswerStream::hand_out(const TextDelta& delta) {
+  answer_.thinking += delta.thinking;
+  answer_.text += delta.answer;
+  if (delta.thinking.empty() && delta.answer.empty()) return;
+  if (!unwanted_ && on_delta_ && !on_delta_(delta)) unwanted_ = true;
+}
+
+}  // namespace hadal

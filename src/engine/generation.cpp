@@ -1,0 +1,147 @@
+#include "engine/generation.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/check.h"
+#include "engine/answer_stream.h"
+#include "engine/chat_prompt.h"
+#include "engine/sampling_defaults.h"
+#include "text/chat_template.h"
+
+namespace hadal {
+
+struct Generator::State {
+  std::shared_ptr<const ModelFile> file;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::optional<Result<ChatTemplate>> chat_template;  // an unreadable one is the asker's error
+  bool knows_thinking = false;
+  SamplingOptions default_sampling;
+  std::vector<TokenId> end_tokens;
+  std::vector<TokenId> thinking_close;
+  std::unique_ptr<Engine> engine;
+
+  Status open_text(const GeneratorOptions& options);
+  void open_template(const GeneratorOptions& options);
+};
+
+namespace {
+
+// Whether there is a tokenizer to open: a model without one is allowed, a broken one is not.
+bool carries_tokenizer(const ModelFile& file) {
+  if (file.dialect() == Dialect::kGguf) return file.metadata().has("tokenizer.ggml.model");
+  std::error_code ignored;
+  const std::filesystem::path folder = std::filesystem::is_directory(file.path(), ignored)
+                                           ? file.path()
+                                           : file.path().parent_path();
+  for (const char* name : {"tokenizer.json", "vocab.json", "encoder.json", "tokenizer.model"}) {
+    if (std::filesystem::exists(folder / name, ignored)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Generator::Generator(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Generator::~Generator() = default;
+
+Result<std::unique_ptr<Generator>> Generator::open(const std::filesystem::path& path,
+                                                   std::vector<std::unique_ptr<Device>> devices,
+                                                   const GeneratorOptions& options) {
+  auto state = std::make_unique<State>();
+  HADAL_TRY(state->file, ModelFile::open(path));
+  if (carries_tokenizer(*state->file)) HADAL_TRY_VOID(state->open_text(options));
+  state->default_sampling = sampling_defaults(state->file->metadata());
+  HADAL_TRY(state->engine, Engine::open(state->file, std::move(devices), options.engine));
+  return std::unique_ptr<Generator>(new Generator(std::move(state)));
+}
+
+Engine& Generator::engine() {
+  return *state_->engine;
+}
+const ModelFile& Generator::file() const {
+  return *state_->file;
+}
+const Tokenizer* Generator::tokenizer() const {
+  return state_->tokenizer.get();
+}
+bool Generator::has_chat_template() const {
+  return state_->chat_template.has_value();
+}
+const SamplingOptions& Generator::default_sampling() const {
+  return state_->default_sampling;
+}
+
+Result<Prompt> Generator::chat_prompt(const nlohmann::ordered_json& messages,
+                                      const ChatOptions& options) const {
+  const State& s = *state_;
+  if (!s.tokenizer) return fail("{}: the model has no tokenizer", s.file->path().string());
+  if (!s.chat_template) {
+    return fail("{}: the model has no chat template; give one, or a raw prompt",
+                s.file->path().string());
+  }
+  if (!*s.chat_template) return forward_error(*s.chat_template);
+  return make_chat_prompt(**s.chat_template, *s.tokenizer, messages, options, s.knows_thinking);
+}
+
+Result<Prompt> Generator::raw_prompt(std::string_view text) const {
+  const State& s = *state_;
+  if (!s.tokenizer) return fail("{}: the model has no tokenizer", s.file->path().string());
+  return make_raw_prompt(*s.tokenizer, text);
+}
+
+Result<Answer> Generator::generate(const Prompt& prompt, const GenerationOptions& options,
+                                   const std::function<bool(const TextDelta&)>& on_delta) {
+  State& s = *state_;
+  if (!s.tokenizer) return fail("{}: the model has no tokenizer", s.file->path().string());
+  Request request{.prompt = prompt.tokens,
+                  .sampling = options.sampling,
+                  .max_tokens = options.max_tokens,
+                  .end_tokens = s.end_tokens,
+                  .sink = nullptr};
+  bool thinking_open = prompt.thinking_open && options.parse_thinking;
+  if (thinking_open && options.thinking_budget == 0u) {
+    request.prompt.insert(request.prompt.end(), s.thinking_close.begin(), s.thinking_close.end());
+    thinking_open = false;
+  }
+  const auto stream = std::make_shared<AnswerStream>(*s.tokenizer, thinking_open, options,
+                                                     s.thinking_close, on_delta);
+  request.sink = stream;
+  HADAL_TRY([[maybe_unused]] const RequestId id, s.engine->submit(std::move(request)));
+  while (!stream->finished()) {
+    HADAL_TRY(const bool worked, s.engine->step());
+    CHECK(worked || stream->finished());
+  }
+  Answer answer = stream->take_answer();
+  if (answer.reason == FinishReason::kFailed) return fail("{}", stream->error());
+  return answer;
+}
+
+Status Generator::State::open_text(const GeneratorOptions& options) {
+  HADAL_TRY(tokenizer, Tokenizer::open(*file));
+  end_tokens.assign(tokenizer->end_tokens().begin(), tokenizer->end_tokens().end());
+  for (const TokenId token : generation_end_tokens(file->metadata())) {
+    if (std::ranges::find(end_tokens, token) == end_tokens.end()) end_tokens.push_back(token);
+  }
+  HADAL_TRY(thinking_close, tokenizer->encode(kThinkingClose, SpecialTokens::kParsed));
+  open_template(options);
+  return {};
+}
+
+void Generator::State::open_template(const GeneratorOptions& options) {
+  knows_thinking = tokenizer->find(kThinkBegin).has_value();
+  std::optional<std::string> source = options.chat_template;
+  if (!source) {
+    auto own = model_chat_template(*file);
+    if (!own) {
+      chat_template.emplace(forward_error(own));
+      return;
+    }
+    source = std::move(*own);
+  }
+  if (!source) return;
+  knows_thinking = knows_thinking || source->find(kThinkEnd) != std::string::npos;
+  chat_template.emplace(ChatTemplate::parse(*source));
+}
+
+}  // namespace hadal
