@@ -34,6 +34,8 @@ class Metadata {
   // Present and of the right kind, or an error that names file, key, what was found and what was
   // expected. Integers are accepted across signedness if the value fits; a float key accepts
   // integers.
+  // A list key accepts one value as a list of one (files write "for all layers" and "a layer each"
+  // under the same key), and an empty list is a list of anything.
   Result<uint64_t> unsigned_integer(std::string_view key, uint64_t maximum = UINT32_MAX) const;
   Result<double> number(std::string_view key) const;
   Result<bool> boolean(std::string_view key) const;

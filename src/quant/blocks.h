@@ -50,7 +50,7 @@ struct BlockIQ4_NL {  // kIq4Levels[q] x scale
   uint8_t quants[16];
 };
 
-struct BlockMXFP4 {  // kFp4HalfLevels[q] / 2 x scale
+struct BlockMXFP4 {  // kFp4HalfLevels[q] / 2 x scale; the scale 0xff makes every value NaN
   uint8_t scale;     // e8m0
   uint8_t quants[16];
 };
