@@ -16,8 +16,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (const auto& [name, tensor] : contents->tensors.tensors()) {
       if (what == ReadWhat::kEverything && tensor.data.empty()) std::abort();
       if (!tensor.data.empty())
-        sum +=
-            static_cast<unsigned>(tensor.data.front()) + static_cast<unsigned>(tensor.data.back());
+        sum = sum + static_cast<unsigned>(tensor.data.front()) +
+              static_cast<unsigned>(tensor.data.back());
     }
     for (const auto& [key, value] : contents->metadata.values()) {
       (void)contents->metadata.unsigned_integer(key);
