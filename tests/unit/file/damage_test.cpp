@@ -152,7 +152,7 @@ TEST(Damage, RealGguf) {
   std::stringstream bytes;
   bytes << in.rdbuf();
   ASSERT_GT(bytes.str().size(), 100000u);
-  damage_gguf(bytes.str(), 24000, 2000);
+  damage_gguf(bytes.str(), 24000, 1000);
 }
 
 TEST(Damage, Safetensors) {
