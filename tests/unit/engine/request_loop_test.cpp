@@ -1,0 +1,303 @@
+#include "engine/request_loop.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+
+namespace hadal {
+namespace {
+
+constexpr uint32_t kVocabulary = 10;
+
+// Answers with a script: the n-th logit row of the run says token script[n], then 1 for ever.
+class Script : public StepRunner {
+ public:
+  std::vector<TokenId> tokens;
+  std::string error;
+  int throw_at = -1;
+  int runs = 0;
+  bool no_numbers = false;
+
+  Result<std::span<const float>> run(const Batch& batch) override {
+    if (runs++ == throw_at) throw std::bad_alloc();
+    if (!error.empty()) return fail("{}", error);
+    const size_t rows = batch.logit_rows.size();
+    logits_.assign(rows * kVocabulary, no_numbers ? std::nanf("") : 0.0f);
+    for (size_t row = 0; row < rows && !no_numbers; ++row) {
+      const TokenId token = next_ < tokens.size() ? tokens[next_++] : 1;
+      logits_[row * kVocabulary + static_cast<size_t>(token)] = 1.0f;
+    }
+    return std::span<const float>(logits_);
+  }
+
+ private:
+  std::vector<float> logits_;
+  size_t next_ = 0;
+};
+
+struct Reader : TokenSink {
+  std::vector<TokenId> tokens;
+  std::map<size_t, TokenDecision> decisions;  // after so many tokens
+  int finished = 0;
+  FinishReason reason{};
+  Usage usage;
+  std::string error;
+  bool throws = false;
+  std::function<void()> at_end;
+
+  TokenDecision on_token(TokenId token) override {
+    if (throws) throw std::bad_alloc();
+    tokens.push_back(token);
+    const auto found = decisions.find(tokens.size());
+    return found == decisions.end() ? TokenDecision{} : found->second;
+  }
+  void on_finish(FinishReason why, const Usage& used, std::string_view message) override {
+    ++finished;
+    reason = why;
+    usage = used;
+    error = message;
+    if (at_end) at_end();
+  }
+};
+
+class RequestLoopTest : public testing::Test {
+ protected:
+  RequestLoopTest() { make({}); }
+
+  void make(SchedulerOptions options) {
+    options.context_tokens = 16;
+    options.block_tokens = 4;
+    options.blocks = 4 * options.sequences_max;
+    options.step_tokens_max = 8;
+    loop = std::make_unique<RequestLoop>(options, kVocabulary, script, [this] { return time; });
+  }
+
+  std::shared_ptr<Reader> submit(Request request) {
+    auto reader = std::make_shared<Reader>();
+    if (request.prompt.empty()) request.prompt = {2, 3};
+    request.sampling.temperature = 0;
+    request.sink = reader;
+    const Result<RequestId> id = loop->submit(std::move(request));
+    EXPECT_TRUE(id) << id.error().message;
+    last_id = id.value_or(0);
+    return reader;
+  }
+
+  void run() {
+    for (int i = 0; i < 100; ++i) {
+      const Result<bool> worked = loop->step();
+      ASSERT_TRUE(worked) << worked.error().message;
+      time += 1;
+      if (!*worked) return;
+    }
+    FAIL() << "it goes on and on";
+  }
+
+  Script script;
+  double time = 0;
+  std::unique_ptr<RequestLoop> loop;
+  RequestId last_id = 0;
+};
+
+TEST_F(RequestLoopTest, EndsAtTheEndTokenWhichNobodySees) {
+  script.tokens = {4, 5, 6, 7};
+  const auto reader = submit({.end_tokens = {9, 6}});
+  run();
+  EXPECT_EQ(reader->tokens, (std::vector<TokenId>{4, 5}));
+  EXPECT_EQ(reader->finished, 1);
+  EXPECT_EQ(reader->reason, FinishReason::kEndToken);
+  EXPECT_EQ(reader->usage.prompt_tokens, 2u);
+  EXPECT_EQ(reader->usage.answer_tokens, 3u);
+  EXPECT_EQ(reader->usage.prompt_seconds, 0.0);
+  EXPECT_EQ(reader->usage.decode_seconds, 2.0);
+  EXPECT_TRUE(loop->idle());
+}
+
+TEST_F(RequestLoopTest, EndsAfterMaxTokens) {
+  const auto reader = submit({.max_tokens = 3});
+  run();
+  EXPECT_EQ(reader->tokens.size(), 3u);
+  EXPECT_EQ(reader->reason, FinishReason::kMaxTokens);
+}
+
+TEST_F(RequestLoopTest, EndsWhenTheContextIsFull) {
+  const auto reader = submit({});
+  run();
+  EXPECT_EQ(reader->tokens.size(), 14u);
+  EXPECT_EQ(reader->reason, FinishReason::kContextFull);
+  EXPECT_EQ(reader->usage.prompt_tokens + reader->usage.answer_tokens, 16u);
+}
+
+TEST_F(RequestLoopTest, EndsWhenTheReaderSaysSo) {
+  auto reader = submit({});
+  reader->decisions[2].stop = true;
+  run();
+  EXPECT_EQ(reader->tokens.size(), 2u);
+  EXPECT_EQ(reader->reason, FinishReason::kStopped);
+}
+
+TEST_F(RequestLoopTest, ForcedTokensTakeTheSampledOnesPlace) {
+  script.tokens = {4, 5, 6};
+  auto reader = submit({.max_tokens = 6});
+  reader->decisions[1].force = {7, 8};
+  reader->decisions[2].force = {3};  // asked for by a forced token: behind the others
+  run();
+  EXPECT_EQ(reader->tokens, (std::vector<TokenId>{4, 7, 8, 3, 5, 6}));
+  EXPECT_EQ(reader->reason, FinishReason::kMaxTokens);
+}
+
+TEST_F(RequestLoopTest, ForcedTokensObeyTheLimits) {
+  auto reader = submit({.max_tokens = 2});
+  reader->decisions[1].force = {7, 8, 7};
+  run();
+  EXPECT_EQ(reader->tokens, (std::vector<TokenId>{1, 7}));
+  auto full = submit({});
+  full->decisions[1].force.assign(100, 7);
+  run();
+  EXPECT_EQ(full->reason, FinishReason::kContextFull);
+  EXPECT_EQ(full->tokens.size(), 14u);
+  auto ended = submit({.end_tokens = {8}});
+  ended->decisions[1].force = {7, 8, 7};
+  run();
+  EXPECT_EQ(ended->reason, FinishReason::kEndToken);
+  EXPECT_EQ(ended->tokens, (std::vector<TokenId>{1, 7}));
+  auto wrong = submit({});
+  wrong->decisions[1].force = {10};
+  run();
+  EXPECT_EQ(wrong->reason, FinishReason::kFailed);
+  EXPECT_NE(wrong->error.find("10"), std::string::npos);
+}
+
+TEST_F(RequestLoopTest, RefusesWhatCannotRun) {
+  const auto error_of = [&](Request request) {
+    request.sink = std::make_shared<Reader>();
+    const auto id = loop->submit(std::move(request));
+    return id ? std::string("accepted") : id.error().message;
+  };
+  EXPECT_EQ(error_of({}), "the prompt is empty");
+  EXPECT_NE(error_of({.prompt = {3, 10}}).find("token 10"), std::string::npos);
+  EXPECT_NE(error_of({.prompt = {-1}}).find("token -1"), std::string::npos);
+  const std::string too_long = error_of({.prompt = std::vector<TokenId>(16, 1)});
+  EXPECT_NE(too_long.find("16 tokens"), std::string::npos) << too_long;
+  EXPECT_NE(error_of({.prompt = {1}, .sampling = {.temperature = -1}}).find("temperature"),
+            std::string::npos);
+  EXPECT_EQ(error_of({.prompt = std::vector<TokenId>(15, 1)}), "accepted");
+}
+
+TEST_F(RequestLoopTest, TheQueueHasALimit) {
+  make({.sequences_max = 2, .waiting_max = 3});
+  for (int i = 0; i < 5; ++i) submit({.max_tokens = 1});
+  const auto refused = loop->submit({.prompt = {1}, .sink = std::make_shared<Reader>()});
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("5 requests"), std::string::npos);
+  run();
+  submit({.max_tokens = 1});
+  run();
+}
+
+TEST_F(RequestLoopTest, CancelledInEveryState) {
+  make({.sequences_max = 1});
+  const auto first = submit({});
+  const RequestId first_id = last_id;
+  const auto second = submit({});
+  const RequestId second_id = last_id;
+  ASSERT_TRUE(loop->step());
+  loop->cancel(second_id);  // waits
+  loop->cancel(second_id);
+  ASSERT_TRUE(loop->step());
+  EXPECT_EQ(second->finished, 1);
+  EXPECT_EQ(second->reason, FinishReason::kCancelled);
+  EXPECT_TRUE(second->tokens.empty());
+  loop->cancel(first_id);  // runs
+  const auto third = submit({});
+  loop->cancel(last_id);  // has not been seen by a step
+  run();
+  EXPECT_EQ(first->reason, FinishReason::kCancelled);
+  EXPECT_EQ(first->tokens.size(), 2u);
+  EXPECT_EQ(third->reason, FinishReason::kCancelled);
+  loop->cancel(first_id);  // has ended
+  loop->cancel(12345);
+  EXPECT_TRUE(loop->idle());
+  EXPECT_EQ(loop->scheduler().allocator().held_blocks(), 0u);
+}
+
+TEST_F(RequestLoopTest, TheEndOfOneMaySubmitTheNext) {
+  const auto first = submit({.max_tokens = 1});
+  std::shared_ptr<Reader> second;
+  first->at_end = [&] { second = submit({.max_tokens = 2}); };
+  run();
+  ASSERT_NE(second, nullptr);
+  EXPECT_EQ(second->tokens.size(), 2u);
+}
+
+TEST_F(RequestLoopTest, AFailedDeviceEndsAllAndTakesNoMore) {
+  make({.sequences_max = 1});
+  const auto running = submit({});
+  const auto waiting = submit({});
+  ASSERT_TRUE(loop->step());
+  const auto arrived = submit({});
+  script.error = "the file changed under us";
+  const auto step = loop->step();
+  ASSERT_FALSE(step);
+  EXPECT_EQ(step.error().message, "the file changed under us");
+  for (const auto& reader : {running, waiting, arrived}) {
+    EXPECT_EQ(reader->finished, 1);
+    EXPECT_EQ(reader->reason, FinishReason::kFailed);
+    EXPECT_EQ(reader->error, "the file changed under us");
+  }
+  EXPECT_FALSE(loop->step());
+  EXPECT_FALSE(loop->submit({.prompt = {1}, .sink = std::make_shared<Reader>()}));
+}
+
+TEST_F(RequestLoopTest, MemoryThatRunsOutInAStepEndsThatStepsRequestsOnly) {
+  make({.sequences_max = 1});
+  const auto first = submit({});
+  const auto second = submit({.max_tokens = 2});
+  script.throw_at = 1;
+  run();
+  EXPECT_EQ(first->reason, FinishReason::kFailed);
+  EXPECT_NE(first->error.find("memory"), std::string::npos);
+  EXPECT_EQ(second->reason, FinishReason::kMaxTokens);
+  EXPECT_EQ(loop->scheduler().allocator().held_blocks(), 0u);
+}
+
+TEST_F(RequestLoopTest, AReaderWithoutMemoryEndsAlone) {
+  make({.sequences_max = 2});
+  const auto first = submit({});
+  first->throws = true;
+  const auto second = submit({.max_tokens = 2});
+  run();
+  EXPECT_EQ(first->reason, FinishReason::kFailed);
+  EXPECT_EQ(second->reason, FinishReason::kMaxTokens);
+}
+
+TEST_F(RequestLoopTest, LogitsWithoutNumbersAreAnError) {
+  script.no_numbers = true;
+  const auto reader = submit({});
+  run();
+  EXPECT_EQ(reader->reason, FinishReason::kFailed);
+  EXPECT_FALSE(reader->error.empty());
+}
+
+TEST_F(RequestLoopTest, ClosingEndsWhatRuns) {
+  const auto reader = submit({});
+  ASSERT_TRUE(loop->step());
+  const auto arrived = submit({});
+  loop.reset();
+  EXPECT_EQ(reader->finished, 1);
+  EXPECT_EQ(reader->reason, FinishReason::kCancelled);
+  EXPECT_EQ(arrived->finished, 1);
+}
+
+TEST_F(RequestLoopTest, ASecondTurnReportsWhatItFoundInTheCache) {
+  const auto first = submit({.prompt = {2, 3, 4, 5, 6}, .max_tokens = 4});
+  run();
+  EXPECT_EQ(first->usage.cached_tokens, 0u);
+  const auto second = submit({.prompt = {2, 3, 4, 5, 6, 1, 1, 1, 1, 8}, .max_tokens = 1});
+  run();
+  EXPECT_EQ(second->usage.cached_tokens, 8u);
+}
+
+}  // namespace
+}  // namespace hadal

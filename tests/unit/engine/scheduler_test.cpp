@@ -1,0 +1,212 @@
+// Single decisions of the scheduler; its life under load is in tests/sim.
+#include "engine/scheduler.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+namespace hadal {
+namespace {
+
+constexpr SchedulerOptions kSmall{.step_tokens_max = 8,
+                                  .sequences_max = 3,
+                                  .waiting_max = 2,
+                                  .context_tokens = 16,
+                                  .blocks = 8,
+                                  .block_tokens = 4};
+
+std::vector<TokenId> prompt_of(uint32_t count, TokenId first = 0) {
+  std::vector<TokenId> tokens(count);
+  std::iota(tokens.begin(), tokens.end(), first);
+  return tokens;
+}
+
+// How many tokens each sequence of the step has.
+std::vector<uint32_t> counts(const Step& step) {
+  std::vector<uint32_t> result;
+  for (uint32_t i = 0; i < step.batch.layout.sequences(); ++i) {
+    result.push_back(step.batch.layout.sequence_starts[i + 1] -
+                     step.batch.layout.sequence_starts[i]);
+  }
+  return result;
+}
+
+std::vector<SequenceId> ids(std::span<const SequenceId> span) {
+  return {span.begin(), span.end()};
+}
+
+// Every sampled sequence goes on with this token.
+void go_on(Scheduler& scheduler, const Step& step, TokenId token = 99) {
+  const std::vector<Continuation> next(step.samples.size(), {.tokens = {&token, 1}});
+  scheduler.commit(next);
+}
+
+TEST(Scheduler, NothingToDoIsAnEmptyStep) {
+  Scheduler scheduler(kSmall);
+  EXPECT_TRUE(scheduler.idle());
+  EXPECT_TRUE(scheduler.next_step().empty());
+}
+
+TEST(Scheduler, APromptComesInChunksAndOnlyItsEndIsSampled) {
+  Scheduler scheduler(kSmall);
+  ASSERT_TRUE(scheduler.add(1, prompt_of(11), 4));
+  Step step = scheduler.next_step();
+  EXPECT_EQ(counts(step), (std::vector<uint32_t>{8}));
+  EXPECT_TRUE(step.samples.empty());
+  scheduler.commit({});
+  step = scheduler.next_step();
+  EXPECT_EQ(counts(step), (std::vector<uint32_t>{3}));
+  EXPECT_EQ(step.batch.layout.positions.front(), 8);
+  EXPECT_EQ(ids(step.samples), (std::vector<SequenceId>{1}));
+  EXPECT_EQ(step.batch.logit_rows.front(), 2u);
+  go_on(scheduler, step);
+  step = scheduler.next_step();
+  EXPECT_EQ(counts(step), (std::vector<uint32_t>{1}));
+  EXPECT_EQ(step.batch.tokens.front(), 99);
+  EXPECT_EQ(step.batch.layout.positions.front(), 11);
+  const Continuation end[] = {{.finished = true}};
+  scheduler.commit(end);
+  EXPECT_TRUE(scheduler.idle());
+  EXPECT_EQ(scheduler.allocator().held_blocks(), 0u);
+}
+
+TEST(Scheduler, ThoseWhoAnswerAreNotHeldUpByAPrompt) {
+  Scheduler scheduler(kSmall);
+  ASSERT_TRUE(scheduler.add(1, prompt_of(3), 8));
+  Step step = scheduler.next_step();
+  go_on(scheduler, step);
+  ASSERT_TRUE(scheduler.add(2, prompt_of(12, 50), 2));
+  ASSERT_TRUE(scheduler.add(3, prompt_of(2, 80), 2));
+  step = scheduler.next_step();
+  EXPECT_EQ(ids(step.sequences), (std::vector<SequenceId>{1, 2}));
+  EXPECT_EQ(counts(step), (std::vector<uint32_t>{1, 7}));
+  EXPECT_EQ(ids(step.samples), (std::vector<SequenceId>{1}));
+  go_on(scheduler, step);
+  step = scheduler.next_step();
+  EXPECT_EQ(counts(step), (std::vector<uint32_t>{1, 5, 2}));
+  EXPECT_EQ(ids(step.samples), (std::vector<SequenceId>{1, 2, 3}));
+  scheduler.abort_step();
+}
+
+TEST(Scheduler, ForcedTokensAreComputedTogether) {
+  Scheduler scheduler(kSmall);
+  ASSERT_TRUE(scheduler.add(1, prompt_of(3), 8));
+  Step step = scheduler.next_step();
+  const TokenId tokens[] = {20, 21, 22};
+  const Continuation next[] = {{.tokens = tokens}};
+  scheduler.commit(next);
+  step = scheduler.next_step();
+  EXPECT_EQ(counts(step), (std::vector<uint32_t>{3}));
+  EXPECT_EQ(step.samples.size(), 1u);
+  scheduler.abort_step();
+}
+
+TEST(Scheduler, TheQueueHasALimit) {
+  Scheduler scheduler(kSmall);
+  ASSERT_TRUE(scheduler.add(1, prompt_of(1), 1));
+  ASSERT_TRUE(scheduler.add(2, prompt_of(1), 1));
+  EXPECT_FALSE(scheduler.add(3, prompt_of(1), 1));
+  scheduler.next_step();
+  scheduler.abort_step();
+  EXPECT_TRUE(scheduler.add(3, prompt_of(1), 1));  // two run now
+}
+
+TEST(Scheduler, WhoDoesNotFitWaitsAndNobodyOvertakes) {
+  SchedulerOptions options = kSmall;
+  options.step_tokens_max = 16;
+  Scheduler scheduler(options);
+  ASSERT_TRUE(scheduler.add(1, prompt_of(15), 1));  // four blocks, with the next token
+  Step step = scheduler.next_step();
+  go_on(scheduler, step);
+  ASSERT_TRUE(scheduler.add(2, prompt_of(15, 20), 1));  // four more
+  step = scheduler.next_step();
+  EXPECT_EQ(ids(step.sequences), (std::vector<SequenceId>{1, 2}));
+  const TokenId token = 99;
+  const Continuation next[] = {{.finished = true}, {.tokens = {&token, 1}}};
+  scheduler.commit(next);
+
+  Scheduler tight([&] {
+    SchedulerOptions fewer = options;
+    fewer.blocks = 6;
+    return fewer;
+  }());
+  ASSERT_TRUE(tight.add(1, prompt_of(14), 1));
+  ASSERT_TRUE(tight.add(2, prompt_of(14, 20), 1));
+  step = tight.next_step();
+  EXPECT_EQ(ids(step.sequences), (std::vector<SequenceId>{1}));
+  go_on(tight, step);
+  ASSERT_TRUE(tight.add(3, prompt_of(1, 40), 1));  // would fit, but came later
+  step = tight.next_step();
+  EXPECT_EQ(ids(step.sequences), (std::vector<SequenceId>{1}));
+  tight.abort_step();
+  EXPECT_TRUE(tight.cancel(2));
+  step = tight.next_step();
+  EXPECT_EQ(ids(step.sequences), (std::vector<SequenceId>{1, 3}));
+  tight.abort_step();
+}
+
+TEST(Scheduler, TheYoungestGivesWayAndLosesNothing) {
+  SchedulerOptions options = kSmall;
+  options.blocks = 5;
+  Scheduler scheduler(options);
+  ASSERT_TRUE(scheduler.add(1, prompt_of(3), 12));
+  ASSERT_TRUE(scheduler.add(2, prompt_of(3, 50), 12));
+  std::vector<TokenId> second;  // what was computed for sequence 2, by position
+  for (int i = 0; i < 20 && scheduler.preemptions() == 0; ++i) {
+    const Step step = scheduler.next_step();
+    if (scheduler.preemptions() == 0) go_on(scheduler, step, 60 + i);
+  }
+  EXPECT_EQ(scheduler.preemptions(), 1u);
+  EXPECT_EQ(scheduler.waiting(), 1u);
+  scheduler.abort_step();
+  ASSERT_TRUE(scheduler.cancel(1));
+  for (bool sampled = false; !sampled;) {  // it comes back with all of its tokens
+    const Step step = scheduler.next_step();
+    for (size_t i = 0; i < step.batch.tokens.size(); ++i) {
+      const auto position = static_cast<size_t>(step.batch.layout.positions[i]);
+      second.resize(std::max(second.size(), position + 1), -1);
+      second[position] = step.batch.tokens[i];
+    }
+    sampled = !step.samples.empty();
+    if (sampled) {
+      scheduler.abort_step();
+    } else {
+      scheduler.commit({});
+    }
+  }
+  ASSERT_GT(second.size(), 4u);
+  for (size_t i = scheduler.cached_tokens(2); i < second.size(); ++i) {
+    const TokenId expected = static_cast<TokenId>(i < 3 ? 50 + i : 60 + i - 3);
+    if (second[i] == -1) continue;  // its block was still cached
+    EXPECT_EQ(second[i], expected) << i;
+  }
+}
+
+TEST(Scheduler, ASecondTurnStartsFromTheFirstOnesBlocks) {
+  Scheduler scheduler(kSmall);
+  ASSERT_TRUE(scheduler.add(1, prompt_of(7), 4));
+  Step step = scheduler.next_step();
+  go_on(scheduler, step, 7);
+  step = scheduler.next_step();
+  const Continuation end[] = {{.finished = true}};
+  scheduler.commit(end);
+  ASSERT_TRUE(scheduler.add(2, prompt_of(12), 2));
+  step = scheduler.next_step();
+  EXPECT_EQ(scheduler.cached_tokens(2), 8u);  // the answer's token 7 as well
+  EXPECT_EQ(step.batch.layout.positions.front(), 8);
+  scheduler.abort_step();
+}
+
+TEST(Scheduler, AnAbortedStepComesAgain) {
+  Scheduler scheduler(kSmall);
+  ASSERT_TRUE(scheduler.add(1, prompt_of(5), 4));
+  const Step step = scheduler.next_step();
+  const std::vector<int32_t> tokens(step.batch.tokens.begin(), step.batch.tokens.end());
+  scheduler.abort_step();
+  const Step again = scheduler.next_step();
+  EXPECT_TRUE(std::ranges::equal(again.batch.tokens, tokens));
+  scheduler.abort_step();
+}
+
+}  // namespace
+}  // namespace hadal
