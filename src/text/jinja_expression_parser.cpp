@@ -57,12 +57,11 @@ ExpressionParser::ExpressionParser(std::vector<Token> tokens, const TemplateLimi
   for (const std::string_view name : {"loop", "caller", "varargs", "kwargs"}) intern(name);
 }
 
-Result<ExpressionPtr> ExpressionParser::tuple_or_expression(Conditional conditional,
-                                                            std::string_view end_word) {
+Result<ExpressionPtr> ExpressionParser::tuple_or_expression(Conditional conditional) {
   std::vector<ExpressionPtr> items;
   const auto at_end = [&] {
     return current().kind == TokenKind::output_end || current().kind == TokenKind::block_end ||
-           at_symbol(")") || (!end_word.empty() && at_word(end_word));
+           at_symbol(")");
   };
   bool comma = false;
   while (!at_end()) {

@@ -15,7 +15,7 @@ template <Text (*kMap)(const Text&)>
 Result<Value> mapped(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
   HADAL_TRY_VOID(Bound::bind("a filter", arguments, {}));
   HADAL_TRY(const Text text, to_text(interpreter.budget(), value));
-  return interpreter.string(kMap(text));
+  return make_string(&interpreter.budget(), kMap(text), value.is_markup());
 }
 
 Text lower(const Text& text) {
@@ -49,10 +49,15 @@ Text title(const Text& text) {
   return result;
 }
 
+Result<Value> filter_string(Interpreter& interpreter, const Value& value, const Arguments&) {
+  if (value.is_string()) return value;
+  HADAL_TRY(Text text, to_text(interpreter.budget(), value));
+  return interpreter.string(std::move(text));
+}
+
 Result<Value> filter_trim(Interpreter& interpreter, const Value& value,
                           const Arguments& arguments) {
-  HADAL_TRY(const Text text, to_text(interpreter.budget(), value));
-  HADAL_TRY(Value string, interpreter.string(text));
+  HADAL_TRY(const Value string, filter_string(interpreter, value, {}));
   return find_method(Kind::string, "strip")->call(interpreter, string, arguments);
 }
 
@@ -153,12 +158,6 @@ Result<Value> filter_wordcount(Interpreter& interpreter, const Value& value, con
     at += code_point.bytes;
   }
   return Value::integer(words);
-}
-
-Result<Value> filter_string(Interpreter& interpreter, const Value& value, const Arguments&) {
-  if (value.is_string()) return value;
-  HADAL_TRY(Text text, to_text(interpreter.budget(), value));
-  return interpreter.string(std::move(text));
 }
 
 Result<Value> filter_escape(Interpreter& interpreter, const Value& value, const Arguments&) {

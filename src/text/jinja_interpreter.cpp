@@ -243,7 +243,7 @@ Result<Interpreter::Flow> Interpreter::run_loop(const Statement& statement, cons
   auto flow = run_turns(*loop, loop_value);
   loop->changed.reset();  // may hold the loop itself
   if (!flow) return flow;
-  if (loop->index0 < 0) {
+  if (!loop->turn_completed) {
     push_scope();
     flow = execute(statement.otherwise);
     pop_scope();
@@ -273,6 +273,7 @@ Result<Interpreter::Flow> Interpreter::run_turns(LoopObject& loop, const Value& 
     pop_scope();
     if (!flow) return flow;
     if (*flow == Flow::break_) return Flow::normal;
+    if (*flow == Flow::normal) loop.turn_completed = true;
   }
 }
 

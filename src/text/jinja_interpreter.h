@@ -70,6 +70,7 @@ struct LoopObject : Object {
   std::optional<Value> peeked, current, previous;
   std::optional<std::vector<Value>> changed;  // what loop.changed() saw last
   int64_t index0 = -1;
+  bool turn_completed = false;  // jinja2's `else` also runs when every turn was cut short
   int64_t depth0 = 0;
 };
 

@@ -29,7 +29,7 @@ Result<Value> list_of(Interpreter& interpreter, std::vector<Text> parts) {
 template <Text (*kMap)(const Text&)>
 Result<Value> mapped(Interpreter& interpreter, const Value& self, const Arguments& arguments) {
   HADAL_TRY_VOID(Bound::bind("a string's method", arguments, {}));
-  return interpreter.string(kMap(self.text()));
+  return make_string(&interpreter.budget(), kMap(self.text()), self.is_markup());
 }
 
 Text lower(const Text& text) {
@@ -101,7 +101,8 @@ Result<Value> string_strip(Interpreter& interpreter, const Value& self,
     const size_t steps = characters->size() / 8 * (self.text().size() / 8);
     HADAL_TRY_VOID(interpreter.budget().step_for_items(steps));
   }
-  return interpreter.string(strip(self.text(), kSides, characters));
+  return make_string(&interpreter.budget(), strip(self.text(), kSides, characters),
+                     self.is_markup());
 }
 
 template <bool kFromRight>

@@ -133,9 +133,9 @@ class Parser : public ExpressionParser {
 
   Status for_tag(Statement& result) {
     result.kind = StatementKind::for_;
-    HADAL_TRY(result.target, target("in", Namespaces::no));
+    HADAL_TRY(result.target, target(Namespaces::no));
     if (!skip_word("in")) return unexpected_token("'in'");
-    HADAL_TRY(result.value, tuple_or_expression(Conditional::no, "recursive"));
+    HADAL_TRY(result.value, tuple_or_expression(Conditional::no));
     if (skip_word("if")) {
       HADAL_TRY(result.condition, expression());
     }
@@ -156,7 +156,7 @@ class Parser : public ExpressionParser {
   }
 
   Status set_tag(Statement& result) {
-    HADAL_TRY(result.target, target("", Namespaces::yes));
+    HADAL_TRY(result.target, target(Namespaces::yes));
     if (skip_symbol("=")) {
       result.kind = StatementKind::set;
       HADAL_TRY(result.value, tuple_or_expression(Conditional::yes));
@@ -252,13 +252,11 @@ class Parser : public ExpressionParser {
 
   enum class Namespaces : bool { no, yes };
 
-  // What can be assigned to: one item, or several separated by commas. end_word: the word behind,
-  // or empty.
-  Result<Target> target(std::string_view end_word, Namespaces namespaces) {
+  // What can be assigned to: one item, or several separated by commas.
+  Result<Target> target(Namespaces namespaces) {
     Target result;
     bool comma = false;
-    while (!(current().kind == TokenKind::block_end || at_symbol(")") ||
-             (!end_word.empty() && at_word(end_word)))) {
+    while (current().kind != TokenKind::block_end && !at_symbol(")")) {
       HADAL_TRY(Target item, target_item(namespaces));
       result.items.push_back(std::move(item));
       if (!skip_symbol(",")) break;
@@ -276,7 +274,7 @@ class Parser : public ExpressionParser {
       HADAL_TRY_VOID(enter());
       const Nesting nesting(*this);
       advance();
-      HADAL_TRY(result, target("", namespaces));
+      HADAL_TRY(result, target(namespaces));
       HADAL_TRY_VOID(expect_symbol(")"));
       return result;
     }

@@ -22,10 +22,8 @@ class ExpressionParser {
  protected:
   enum class Conditional : bool { no, yes };
 
-  // One or more expressions separated by commas. end_word: a name that ends the list ("recursive"),
-  // or empty.
-  Result<ExpressionPtr> tuple_or_expression(Conditional conditional,
-                                            std::string_view end_word = "");
+  // One expression, or several separated by commas: a tuple.
+  Result<ExpressionPtr> tuple_or_expression(Conditional conditional);
   Result<ExpressionPtr> expression(Conditional conditional = Conditional::yes);
   Result<ExpressionPtr> postfix(ExpressionPtr operand);
   Result<ExpressionPtr> filters(ExpressionPtr operand);  // operand null: the text of a block

@@ -232,7 +232,7 @@ std::vector<Text> split_white_space(const Text& text, int64_t splits_max) {
   for (skip(true); at < bytes.size(); skip(true)) {
     const size_t begin = at;
     if (splits_max >= 0 && static_cast<int64_t>(parts.size()) >= splits_max) {
-      parts.push_back(strip(text.slice(begin, bytes.size()), Sides::right, nullptr));
+      parts.push_back(text.slice(begin, bytes.size()));
       break;
     }
     skip(false);
@@ -255,7 +255,7 @@ std::vector<Text> split_white_space_from_right(const Text& text, int64_t splits_
   for (skip(true); at > 0; skip(true)) {
     const size_t end = at;
     if (splits_max >= 0 && static_cast<int64_t>(parts.size()) >= splits_max) {
-      parts.push_back(strip(text.slice(0, end), Sides::left, nullptr));
+      parts.push_back(text.slice(0, end));
       break;
     }
     skip(false);
