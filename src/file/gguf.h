@@ -2,11 +2,12 @@
 // of views.
 //
 // Source: the GGUF specification (ggml, docs/gguf.md), versions 2 and 3, little-endian:
-//   "GGUF", u32 version, u64 tensors, u64 keys;
-//   keys:    string name, u32 type, value (a list: u32 element type, u64 count, elements);
-//   tensors: string name, u32 dimensions, u64 each (innermost first), u32 type, u64 offset into the
-//   data section; data section: from the next multiple of general.alignment (32 where the key is
-//   absent). A string is a u64 length and that many bytes.
+// - "GGUF", u32 version, u64 tensors, u64 keys;
+// - keys: string name, u32 type, value (a list: u32 element type, u64 count, elements);
+// - tensors: string name, u32 dimensions, u64 each (innermost first), u32 type, u64 offset into the
+//   data section;
+// - the data section, from the next multiple of general.alignment (32 where the key is absent).
+// A string is a u64 length and that many bytes.
 //
 // Every count, length, dimension and offset is held against the bytes that are there before
 // anything is allocated.
