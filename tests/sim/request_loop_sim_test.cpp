@@ -1,0 +1,255 @@
+// The request loop under weather: requests from several threads, readers that stop, force and give
+// up, memory that fails at any allocation. Everyone who was accepted is told the end once, and what
+// they read is what the model would have said to them alone.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <random>
+#include <thread>
+
+#include "support/failing_new.h"
+#include "support/fake_model.h"
+
+namespace hadal {
+namespace {
+
+constexpr uint32_t kVocabulary = 30;
+
+SchedulerOptions scheduler_options() {
+  return {.step_tokens_max = 24,
+          .sequences_max = 5,
+          .waiting_max = 40,
+          .context_tokens = 48,
+          .blocks = 20,
+          .block_tokens = 4};
+}
+
+FakeModelOptions model_options() {
+  const SchedulerOptions scheduler = scheduler_options();
+  return {.vocabulary = kVocabulary,
+          .blocks = scheduler.blocks,
+          .block_tokens = scheduler.block_tokens,
+          .step_tokens_max = scheduler.step_tokens_max,
+          .sequences_max = scheduler.sequences_max};
+}
+
+// Checks each token against the model's answer to this prompt alone; stops and forces as the seed
+// says.
+class Reader : public TokenSink {
+ public:
+  Reader(std::vector<TokenId> prompt, uint64_t seed) : tokens_(std::move(prompt)), random_(seed) {
+    tokens_.reserve(64);
+  }
+
+  TokenDecision on_token(TokenId token) override {
+    if (finished > 0) wrong = "a token behind the end";
+    TokenId expected;
+    if (forced_ > 0) {
+      expected = kForced;
+      --forced_;
+    } else {
+      expected = FakeModel::next_token(tokens_, kVocabulary);
+    }
+    if (token != expected) wrong = "another token";
+    tokens_.push_back(token);
+    TokenDecision decision;
+    const auto dice = random_() % 64;
+    decision.stop = dice == 0;
+    if (dice >= 1 && dice <= 3 && forced_ == 0) {
+      decision.force.assign(dice, kForced);
+      forced_ = static_cast<uint32_t>(dice);
+    }
+    return decision;
+  }
+
+  void on_finish(FinishReason why, const Usage& used, std::string_view) override {
+    ++finished;
+    reason = why;
+    if (used.prompt_tokens + used.answer_tokens > 48) wrong = "more than the context";
+  }
+
+  std::atomic<int> finished = 0;
+  FinishReason reason{};
+  std::string_view wrong;
+
+ private:
+  static constexpr TokenId kForced = 7;
+  std::vector<TokenId> tokens_;
+  std::mt19937_64 random_;
+  uint32_t forced_ = 0;
+};
+
+struct Sent {
+  std::shared_ptr<Reader> reader;
+  RequestId id = 0;
+};
+
+struct Order {
+  Request request;
+  std::shared_ptr<Reader> reader;
+};
+
+Order random_order(std::mt19937_64& random) {
+  std::vector<TokenId> prompt(1 + random() % 36, static_cast<TokenId>(random() % 3));
+  prompt.back() = static_cast<TokenId>(random() % kVocabulary);
+  Order order;
+  order.reader = std::make_shared<Reader>(prompt, random());
+  order.request = {.prompt = std::move(prompt),
+                   .sampling = {.temperature = random() % 2 ? 0.0f : 0.6f},
+                   .max_tokens = static_cast<uint32_t>(random() % 30),
+                   .end_tokens = {static_cast<TokenId>(random() % kVocabulary)},
+                   .sink = order.reader};
+  return order;
+}
+
+void expect_all_ended(const std::vector<Sent>& sent) {
+  for (const Sent& each : sent) {
+    ASSERT_EQ(each.reader->finished, 1) << "request " << each.id;
+    ASSERT_EQ(each.reader->wrong, "") << "request " << each.id;
+  }
+}
+
+TEST(RequestLoopSim, EveryReaderHearsItsOwnAnswer) {
+  FakeModel model(model_options());
+  double time = 0;
+  RequestLoop loop(scheduler_options(), kVocabulary, model, [&] { return time; });
+  std::mt19937_64 random(3);
+  std::vector<Sent> sent;
+  uint64_t refused = 0, stopped = 0;
+  for (int step = 0; step < 50000; ++step) {
+    if (random() % 6 == 0) {
+      Order order = random_order(random);
+      const auto id = loop.submit(std::move(order.request));
+      if (id) {
+        sent.push_back({order.reader, *id});
+      } else {
+        ++refused;
+      }
+    }
+    if (!sent.empty() && random() % 50 == 0) loop.cancel(sent[random() % sent.size()].id);
+    const auto worked = loop.step();
+    ASSERT_TRUE(worked) << worked.error().message;
+    time += 0.01;
+  }
+  while (true) {
+    const auto worked = loop.step();
+    ASSERT_TRUE(worked) << worked.error().message;
+    if (!*worked) break;
+  }
+  expect_all_ended(sent);
+  EXPECT_TRUE(loop.idle());
+  EXPECT_EQ(loop.scheduler().allocator().held_blocks(), 0u);
+  for (const Sent& each : sent) stopped += each.reader->reason == FinishReason::kStopped;
+  EXPECT_GT(stopped, 100u);
+  EXPECT_GT(loop.scheduler().preemptions(), 100u);
+}
+
+TEST(RequestLoopSim, RequestsAndCancelsFromManyThreads) {
+  FakeModel model(model_options());
+  RequestLoop loop(scheduler_options(), kVocabulary, model, [] { return 0.0; });
+  constexpr int kThreads = 4, kRequests = 400;
+  std::vector<std::vector<Sent>> sent(kThreads);
+  std::atomic<int> working = kThreads;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&, i] {
+      std::mt19937_64 random(static_cast<uint64_t>(i));
+      auto& mine = sent[static_cast<size_t>(i)];
+      for (int n = 0; n < kRequests; ++n) {
+        Order order = random_order(random);
+        const auto id = loop.submit(std::move(order.request));
+        if (id) mine.push_back({order.reader, *id});
+        if (random() % 3 == 0 && !mine.empty()) loop.cancel(mine[random() % mine.size()].id);
+        if (random() % 8 == 0) std::this_thread::yield();
+      }
+      --working;
+    });
+  }
+  std::string error;
+  while (error.empty()) {
+    const bool last = working == 0;
+    const auto worked = loop.step();
+    if (!worked) error = worked.error().message;
+    if (worked && !*worked && last) break;
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(error, "");
+  for (const auto& each : sent) {
+    EXPECT_FALSE(each.empty());
+    expect_all_ended(each);
+  }
+  EXPECT_TRUE(loop.idle());
+  EXPECT_EQ(loop.scheduler().allocator().held_blocks(), 0u);
+}
+
+// The n-th allocation fails, for all n until none is left to fail: somebody may hear of it, nobody
+// is forgotten, nothing leaks, and the loop goes on.
+TEST(RequestLoopSim, AnyAllocationMayFail) {
+  uint64_t n = 0, failures = 0;
+  for (bool failed = true; failed; ++n) {
+    FakeModel model(model_options());
+    RequestLoop loop(scheduler_options(), kVocabulary, model, [] { return 0.0; });
+    std::mt19937_64 random(11);
+    std::vector<Order> orders;
+    for (int i = 0; i < 12; ++i) orders.push_back(random_order(random));
+    std::vector<Sent> sent;
+    sent.reserve(orders.size());
+    bool broken = false;
+    {
+      FailingNew failing(n);
+      for (Order& order : orders) {
+        const auto id = loop.submit(std::move(order.request));
+        if (id) sent.push_back({order.reader, *id});
+        const auto worked = loop.step();
+        if (!worked) broken = true;
+      }
+      for (bool worked = true; worked && !broken;) {
+        const auto result = loop.step();
+        broken = !result;
+        worked = result.value_or(false);
+      }
+      failed = failing.failed();
+    }
+    failures += failed;
+    ASSERT_FALSE(broken) << "allocation " << n;
+    expect_all_ended(sent);
+    ASSERT_TRUE(loop.idle());
+    ASSERT_EQ(loop.scheduler().allocator().held_blocks(), 0u) << "allocation " << n;
+    ASSERT_TRUE(loop.scheduler().allocator().consistent());
+    Order after = random_order(random);
+    ASSERT_TRUE(loop.submit(std::move(after.request)));
+    while (loop.step().value_or(false)) continue;
+    ASSERT_EQ(after.reader->finished, 1);
+  }
+  EXPECT_GT(failures, 50u);
+}
+
+// Once requests run, tokens cost no memory.
+TEST(RequestLoopSim, TheTokenPathAllocatesNothing) {
+  FakeModel model(model_options());
+  RequestLoop loop(scheduler_options(), kVocabulary, model, [] { return 0.0; });
+  struct Silent : TokenSink {
+    TokenDecision on_token(TokenId) override { return {}; }
+    void on_finish(FinishReason, const Usage&, std::string_view) override { ++finished; }
+    int finished = 0;
+  };
+  const auto sink = std::make_shared<Silent>();
+  for (int i = 0; i < 8; ++i) {  // some run, some wait, and memory is short
+    ASSERT_TRUE(loop.submit({.prompt = std::vector<TokenId>(8 + static_cast<size_t>(i), i),
+                             .sampling = {.repetition_penalty = 1.1f},
+                             .sink = sink}));
+  }
+  ASSERT_TRUE(loop.step());  // takes the orders
+  uint64_t allocations = 0;
+  {
+    FailingNew counting(UINT64_MAX);
+    while (loop.step().value_or(false)) continue;
+    allocations = counting.allocations();
+  }
+  EXPECT_EQ(sink->finished, 8);
+  EXPECT_GT(loop.scheduler().preemptions(), 0u);
+  EXPECT_EQ(allocations, 0u);
+}
+
+}  // namespace
+}  // namespace hadal
