@@ -1,13 +1,20 @@
-// The paged cache and attention over it.
+// The paged cache and attention over it. Work is cut by sequence, tile of tokens and key-value
+// head: all query heads of a group read each key and value once. Where that leaves threads idle
+// (decode of few sequences) the past is cut too, and the parts are joined at the end.
 #include <cmath>
 #include <cstring>
 
-#include "base/float_types.h"
+#include "base/sizes.h"
+#include "device/cpu/arena.h"
 #include "device/cpu/cpu_ops.h"
 #include "device/device.h"
 
 namespace hadal::cpu {
 namespace {
+
+constexpr uint32_t kTileRows = 64;  // query rows that read a key at once, unless a group is larger
+constexpr uint32_t kPartLeast = 256;     // positions: fewer are not worth a part of their own
+constexpr uint32_t kItemsPerThread = 2;  // wanted, before the past is cut
 
 void check_layout(const SequenceLayout& layout, uint32_t tokens) {
   const auto& starts = layout.sequence_starts;
@@ -34,21 +41,9 @@ size_t cache_row(const PagedKv& cache, const SequenceLayout& layout, uint32_t se
   return row;
 }
 
-void store_row(const Tensor& from, uint32_t token, const Tensor& cache, size_t row) {
-  const float* values = static_cast<const float*>(from.data) + size_t{token} * from.row_stride;
-  if (cache.type == QuantType::kF32) {
-    std::memcpy(static_cast<float*>(cache.data) + row * cache.row_stride, values,
-                size_t{from.columns} * sizeof(float));
-    return;
-  }
-  f16* halves = static_cast<f16*>(cache.data) + row * cache.row_stride;
-  for (uint32_t i = 0; i < from.columns; ++i) halves[i] = float_to_f16(values[i]);
-}
-
-float cache_value(const Tensor& cache, size_t row, size_t column) {
-  const size_t at = row * cache.row_stride + column;
-  if (cache.type == QuantType::kF32) return static_cast<const float*>(cache.data)[at];
-  return f16_to_float(static_cast<const f16*>(cache.data)[at]);
+const uint8_t* cache_place(const Tensor& cache, size_t row, size_t column) {
+  const size_t bytes = cache.type == QuantType::kF16 ? 2 : 4;
+  return static_cast<const uint8_t*>(cache.data) + (row * cache.row_stride + column) * bytes;
 }
 
 }  // namespace
@@ -62,6 +57,15 @@ void CpuOps::store_kv(const StoreKvArgs& args) {
   CHECK(args.values.rows == args.keys.rows && args.cache.block_tokens > 0);
   CHECK(args.keys.columns == args.cache.keys.columns);
   CHECK(args.values.columns == args.cache.values.columns);
+  const auto store_row = [&](const Tensor& from, uint32_t token, const Tensor& cache, size_t row) {
+    const float* values = static_cast<const float*>(from.data) + size_t{token} * from.row_stride;
+    const size_t at = row * cache.row_stride;
+    if (cache.type == QuantType::kF16) {
+      kernels_.to_f16(values, from.columns, static_cast<uint16_t*>(cache.data) + at);
+    } else {
+      std::memcpy(static_cast<float*>(cache.data) + at, values, from.columns * sizeof(float));
+    }
+  };
   for (uint32_t sequence = 0; sequence < args.layout.sequences(); ++sequence) {
     for (uint32_t token = args.layout.sequence_starts[sequence];
          token < args.layout.sequence_starts[sequence + 1]; ++token) {
@@ -74,52 +78,227 @@ void CpuOps::store_kv(const StoreKvArgs& args) {
   }
 }
 
+struct CpuOps::AttentionPlan {
+  const AttentionArgs& args;
+  uint32_t key_width = 0, value_width = 0, group = 0;
+  uint32_t tile_tokens = 0;  // of one item
+  uint32_t parts = 1;        // that the past is cut into
+  size_t items = 0;
+  size_t rows_max = 0, sum_stride = 0;
+  // A thread's scratch, and what the parts leave: maximum, total and sums of each row.
+  std::byte* threads = nullptr;
+  size_t thread_bytes = 0;
+  float* partial = nullptr;  // [items][rows_max][2 + sum_stride]
+
+  size_t partial_stride() const { return 2 + sum_stride; }
+};
+
+// What one thread does at once: a tile of a sequence's tokens, one key-value head, a part of the
+// past.
+struct CpuOps::AttentionItem {
+  uint32_t sequence, first_token, tokens, kv_head, part;
+};
+
 void CpuOps::attention(const AttentionArgs& args) {
+  AttentionPlan plan{.args = args};
+  plan_attention(plan);
+  if (plan.items == 0 || !reserve_attention(plan)) return;
+  parallel(plan.items, 1, [&](size_t first, size_t last, uint32_t thread) {
+    for (size_t item = first; item < last; ++item) attend_item(plan, item, thread);
+  });
+  if (plan.parts > 1) join_parts(plan);
+}
+
+void CpuOps::plan_attention(AttentionPlan& plan) const {
+  const AttentionArgs& args = plan.args;
   check(args.query);
   check(args.out);
   check_cache(args.cache.keys, device_);
   check_cache(args.cache.values, device_);
   check_layout(args.layout, args.query.rows);
+  CHECK(args.cache.keys.type == args.cache.values.type);
   CHECK(args.kv_heads > 0 && args.heads % args.kv_heads == 0 && args.cache.block_tokens > 0);
-  const uint32_t key_width = args.cache.keys.columns / args.kv_heads;
-  const uint32_t value_width = args.cache.values.columns / args.kv_heads;
-  CHECK(args.cache.keys.columns == key_width * args.kv_heads);
-  CHECK(args.cache.values.columns == value_width * args.kv_heads);
-  CHECK(args.query.columns == args.heads * key_width && args.out.rows == args.query.rows);
-  CHECK(args.out.columns == args.heads * value_width);
-  const uint32_t group = args.heads / args.kv_heads;
-  for (uint32_t sequence = 0; sequence < args.layout.sequences(); ++sequence) {
-    const uint32_t first_token = args.layout.sequence_starts[sequence];
-    const uint32_t tokens = args.layout.sequence_starts[sequence + 1] - first_token;
-    parallel(size_t{tokens} * args.heads, 1, [&](size_t item, size_t, uint32_t) {
-      const size_t token = first_token + item / args.heads, head = item % args.heads;
-      const size_t kv_head = head / group;
-      CHECK(args.layout.positions[token] >= 0);
-      const uint32_t length = static_cast<uint32_t>(args.layout.positions[token]) + 1;
-      const float* query = static_cast<const float*>(args.query.data) +
-                           token * args.query.row_stride + head * key_width;
-      float* out =
-          static_cast<float*>(args.out.data) + token * args.out.row_stride + head * value_width;
-      float greatest = -INFINITY, total = 0;
-      std::fill_n(out, value_width, 0.0f);
-      for (uint32_t p = 0; p < length; ++p) {
-        const size_t row = cache_row(args.cache, args.layout, sequence, p);
-        float score = 0;
-        for (uint32_t i = 0; i < key_width; ++i) {
-          score += query[i] * cache_value(args.cache.keys, row, kv_head * key_width + i);
-        }
-        score *= args.scale;
-        const float rise = std::max(greatest, score);
-        const float shrink = std::exp(greatest - rise), weight = std::exp(score - rise);
-        greatest = rise;
-        total = total * shrink + weight;
-        for (uint32_t i = 0; i < value_width; ++i) {
-          out[i] = out[i] * shrink +
-                   weight * cache_value(args.cache.values, row, kv_head * value_width + i);
-        }
+  plan.key_width = args.cache.keys.columns / args.kv_heads;
+  plan.value_width = args.cache.values.columns / args.kv_heads;
+  plan.group = args.heads / args.kv_heads;
+  CHECK(args.cache.keys.columns == plan.key_width * args.kv_heads);
+  CHECK(args.cache.values.columns == plan.value_width * args.kv_heads);
+  CHECK(args.query.columns == args.heads * plan.key_width && args.out.rows == args.query.rows);
+  CHECK(args.out.columns == args.heads * plan.value_width);
+
+  plan.tile_tokens = std::max(1u, kTileRows / plan.group);
+  plan.sum_stride = round_up(plan.value_width, kernels_.panel_rows);
+  size_t tiles = 0;
+  int32_t last = 0;
+  uint32_t tokens_max = 0;
+  for (uint32_t s = 0; s < args.layout.sequences(); ++s) {
+    const uint32_t tokens = args.layout.sequence_starts[s + 1] - args.layout.sequence_starts[s];
+    tiles += divide_up(tokens, plan.tile_tokens);
+    tokens_max = std::max(tokens_max, tokens);
+  }
+  for (const int32_t position : args.layout.positions) {
+    CHECK(position >= 0);
+    last = std::max(last, position);
+  }
+  plan.rows_max = size_t{std::min(tokens_max, plan.tile_tokens)} * plan.group;
+  plan.items = tiles * args.kv_heads;
+  const size_t wanted = size_t{pool_.threads()} * kItemsPerThread;
+  if (pool_.threads() > 1 && plan.items != 0 && plan.items < wanted) {
+    const size_t parts_max = static_cast<size_t>(last) / kPartLeast + 1;
+    plan.parts = static_cast<uint32_t>(std::min(divide_up(wanted, plan.items), parts_max));
+    plan.items *= plan.parts;
+  }
+}
+
+bool CpuOps::reserve_attention(AttentionPlan& plan) {
+  Arena one;
+  thread_tile(plan, one);
+  plan.thread_bytes = one.used();
+  Arena all;
+  const auto cut = [&] {
+    plan.threads = all.take<std::byte>(plan.thread_bytes * pool_.threads());
+    if (plan.parts > 1) {
+      plan.partial = all.take<float>(plan.items * plan.rows_max * plan.partial_stride());
+    }
+  };
+  cut();  // once to know the size, once to have the places
+  std::byte* memory = reserve(scratch_, all.used());
+  if (memory == nullptr) return false;
+  all.start(memory);
+  cut();
+  return true;
+}
+
+// The scratch of one thread; with an arena that has not started, only its size.
+AttentionTile CpuOps::thread_tile(const AttentionPlan& plan, Arena& arena) {
+  AttentionTile tile = {};
+  tile.key_width = plan.key_width;
+  tile.value_width = plan.value_width;
+  tile.query_stride = plan.key_width;
+  tile.sum_stride = plan.sum_stride;
+  tile.queries = arena.take<float>(plan.rows_max * plan.key_width);
+  tile.limits = arena.take<uint32_t>(plan.rows_max);
+  tile.maxima = arena.take<float>(plan.rows_max);
+  tile.totals = arena.take<float>(plan.rows_max);
+  tile.sums = arena.take<float>(plan.rows_max * plan.sum_stride);
+  tile.scores = arena.take<float>(plan.rows_max * kAttentionRun);
+  tile.panel = arena.take<float>(kAttentionRun * std::max<size_t>(plan.key_width, plan.sum_stride));
+  return tile;
+}
+
+// Items count parts fastest, then heads, then tiles; the last tiles, which see most, come first.
+CpuOps::AttentionItem CpuOps::attention_item(const AttentionPlan& plan, size_t index) {
+  const SequenceLayout& layout = plan.args.layout;
+  AttentionItem item = {};
+  item.part = static_cast<uint32_t>(index % plan.parts);
+  index /= plan.parts;
+  item.kv_head = static_cast<uint32_t>(index % plan.args.kv_heads);
+  size_t tile = index / plan.args.kv_heads;
+  for (uint32_t s = layout.sequences(); s-- > 0;) {
+    const uint32_t start = layout.sequence_starts[s];
+    const uint32_t tokens = layout.sequence_starts[s + 1] - start;
+    const size_t tiles = divide_up(tokens, plan.tile_tokens);
+    if (tile >= tiles) {
+      tile -= tiles;
+      continue;
+    }
+    const uint32_t first = static_cast<uint32_t>(tiles - 1 - tile) * plan.tile_tokens;
+    item.sequence = s;
+    item.first_token = start + first;
+    item.tokens = std::min(plan.tile_tokens, tokens - first);
+    return item;
+  }
+  CHECK(!"an item of no tile");
+  return item;
+}
+
+void CpuOps::attend_item(const AttentionPlan& plan, size_t index, uint32_t thread) const {
+  const AttentionArgs& args = plan.args;
+  const AttentionItem item = attention_item(plan, index);
+  Arena arena;
+  arena.start(plan.threads + thread * plan.thread_bytes);
+  AttentionTile tile = thread_tile(plan, arena);
+  tile.rows = size_t{item.tokens} * plan.group;
+  auto* queries = const_cast<float*>(tile.queries);
+  auto* limits = const_cast<uint32_t*>(tile.limits);
+  uint32_t length = 0;  // positions that some row sees
+  for (size_t row = 0; row < tile.rows; ++row) {
+    const size_t token = item.first_token + row / plan.group;
+    const size_t head = size_t{item.kv_head} * plan.group + row % plan.group;
+    limits[row] = static_cast<uint32_t>(args.layout.positions[token]) + 1;
+    length = std::max(length, limits[row]);
+    const float* query = static_cast<const float*>(args.query.data) +
+                         token * args.query.row_stride + head * plan.key_width;
+    float* to = queries + row * plan.key_width;
+    for (uint32_t i = 0; i < plan.key_width; ++i) to[i] = query[i] * args.scale;
+    tile.maxima[row] = kNoScore;
+    tile.totals[row] = 0;
+  }
+  std::memset(tile.sums, 0, tile.rows * tile.sum_stride * sizeof(float));
+
+  const auto runs = static_cast<uint32_t>(divide_up(length, kAttentionRun));
+  const uint32_t first_run = runs * item.part / plan.parts;
+  const uint32_t last_run = runs * (item.part + 1) / plan.parts;
+  const auto attend =
+      args.cache.keys.type == QuantType::kF16 ? kernels_.attend_f16 : kernels_.attend_f32;
+  for (uint32_t i = first_run; i < last_run; ++i) {
+    AttentionRun run;
+    run.first = i * kAttentionRun;
+    run.count = std::min<size_t>(kAttentionRun, length - run.first);
+    for (uint32_t p = 0; p < run.count; ++p) {
+      const size_t row =
+          cache_row(args.cache, args.layout, item.sequence, static_cast<uint32_t>(run.first) + p);
+      run.keys[p] = cache_place(args.cache.keys, row, size_t{item.kv_head} * plan.key_width);
+      run.values[p] = cache_place(args.cache.values, row, size_t{item.kv_head} * plan.value_width);
+    }
+    attend(tile, run);
+  }
+  finish_item(plan, item, tile, index);
+}
+
+void CpuOps::finish_item(const AttentionPlan& plan, const AttentionItem& item,
+                         const AttentionTile& tile, size_t index) const {
+  const AttentionArgs& args = plan.args;
+  for (size_t row = 0; row < tile.rows; ++row) {
+    const float* sums = tile.sums + row * tile.sum_stride;
+    if (plan.parts > 1) {
+      float* to = plan.partial + (index * plan.rows_max + row) * plan.partial_stride();
+      to[0] = tile.maxima[row];
+      to[1] = tile.totals[row];
+      std::memcpy(to + 2, sums, plan.value_width * sizeof(float));
+      continue;
+    }
+    const size_t token = item.first_token + row / plan.group;
+    const size_t head = size_t{item.kv_head} * plan.group + row % plan.group;
+    float* out =
+        static_cast<float*>(args.out.data) + token * args.out.row_stride + head * plan.value_width;
+    const float inverse = 1.0f / tile.totals[row];
+    for (uint32_t i = 0; i < plan.value_width; ++i) out[i] = sums[i] * inverse;
+  }
+}
+
+// The parts of a row, each relative to its own maximum, become one.
+void CpuOps::join_parts(const AttentionPlan& plan) const {
+  const AttentionArgs& args = plan.args;
+  for (size_t index = 0; index < plan.items; index += plan.parts) {
+    const AttentionItem item = attention_item(plan, index);
+    for (size_t row = 0; row < size_t{item.tokens} * plan.group; ++row) {
+      const auto part = [&](size_t i) {
+        return plan.partial + ((index + i) * plan.rows_max + row) * plan.partial_stride();
+      };
+      float maximum = kNoScore, total = 0;
+      for (size_t i = 0; i < plan.parts; ++i) maximum = std::max(maximum, part(i)[0]);
+      for (size_t i = 0; i < plan.parts; ++i) total += part(i)[1] * std::exp(part(i)[0] - maximum);
+      const size_t token = item.first_token + row / plan.group;
+      const size_t head = size_t{item.kv_head} * plan.group + row % plan.group;
+      float* out = static_cast<float*>(args.out.data) + token * args.out.row_stride +
+                   head * plan.value_width;
+      std::fill_n(out, plan.value_width, 0.0f);
+      for (size_t i = 0; i < plan.parts; ++i) {
+        const float weight = std::exp(part(i)[0] - maximum) / total;
+        for (uint32_t v = 0; v < plan.value_width; ++v) out[v] += weight * part(i)[2 + v];
       }
-      for (uint32_t i = 0; i < value_width; ++i) out[i] /= total;
-    });
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 // The matrix product: activations are quantised once a call, then rows of all projections are
 // handed out to the threads in runs.
 #include "base/sizes.h"
+#include "device/cpu/arena.h"
 #include "device/cpu/cpu_ops.h"
 #include "device/device.h"
 #include "device/mapped_weight.h"
@@ -8,7 +9,6 @@
 namespace hadal::cpu {
 namespace {
 
-constexpr size_t kLine = 64;
 constexpr size_t kRunsPerThread = 8;     // enough that a thread which is held up delays nobody long
 constexpr size_t kRowsAtOnceLeast = 16;  // fewer are not worth taking
 constexpr size_t kAloneBytes = 16 << 10;  // weights that one thread reads before another wakes
@@ -59,26 +59,6 @@ FloatFormat float_format(QuantType type) {
       return kFloat_F32;
   }
 }
-
-// Scratch, cut into arrays that begin on a line.
-class Arena {
- public:
-  template <typename T>
-  T* take(size_t count) {
-    const size_t at = used_;
-    used_ = round_up(used_ + count * sizeof(T), kLine);
-    return reinterpret_cast<T*>(base_ + at);
-  }
-  void start(std::byte* base) {
-    base_ = base;
-    used_ = 0;
-  }
-  size_t used() const { return used_; }
-
- private:
-  std::byte* base_ = nullptr;
-  size_t used_ = 0;
-};
 
 }  // namespace
 
@@ -173,7 +153,7 @@ bool CpuOps::reserve_matmul(MatmulPlan& plan) {
       plan.panel_bytes =
           std::max(plan.panel_bytes, kernels_.integer_panel_bytes_per_column * columns);
     }
-    plan.panel_bytes = round_up(plan.panel_bytes, kLine);
+    plan.panel_bytes = round_up(plan.panel_bytes, Arena::kLine);
   }
   Arena arena;
   const auto cut = [&] {

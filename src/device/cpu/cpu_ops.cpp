@@ -5,7 +5,6 @@
 #include <cstring>
 #include <utility>
 
-#include "base/float_types.h"
 #include "device/device.h"
 #include "device/mapped_weight.h"
 
@@ -63,11 +62,35 @@ void CpuOps::rms_norm(const RmsNormArgs& args) {
   CHECK(gain.size() == width && args.out.columns == width && args.out.rows == args.in.rows);
   parallel(args.in.rows, rows_at_once(width), [&](size_t first, size_t last, uint32_t) {
     for (size_t row = first; row < last; ++row) {
-      const float* in = row_of(args.in, row);
-      float* out = row_of(args.out, row);
-      const float squares = kernels_.dot(in, in, width);
-      const float scale = 1.0f / std::sqrt(squares / static_cast<float>(width) + args.epsilon);
-      for (uint32_t i = 0; i < width; ++i) out[i] = in[i] * scale * gain[i];
+      kernels_.rms_norm(row_of(args.in, row), gain.data(), width, args.epsilon,
+                        row_of(args.out, row));
+    }
+  });
+}
+
+bool CpuOps::RopeTable::serves(const RopeArgs& args) const {
+  return magnitude == args.magnitude && pairs == args.pairs &&
+         std::ranges::equal(positions, args.positions) &&
+         std::ranges::equal(frequencies, args.frequencies);
+}
+
+void CpuOps::fill_rope_table(const RopeArgs& args) {
+  rope_.positions.assign(args.positions.begin(), args.positions.end());
+  rope_.frequencies.assign(args.frequencies.begin(), args.frequencies.end());
+  rope_.magnitude = args.magnitude;
+  rope_.pairs = args.pairs;
+  const size_t copies = args.pairs == RopePairs::kInterleaved ? 2 : 1;
+  rope_.width = args.frequencies.size() * copies;
+  rope_.cosines.resize(args.positions.size() * rope_.width);
+  rope_.sines.resize(args.positions.size() * rope_.width);
+  parallel(args.positions.size(), 16, [&](size_t first, size_t last, uint32_t) {
+    for (size_t token = first; token < last; ++token) {
+      for (size_t i = 0; i < rope_.width; ++i) {
+        const double angle = double(rope_.positions[token]) * double{rope_.frequencies[i / copies]};
+        const double magnitude = double{rope_.magnitude};
+        rope_.cosines[token * rope_.width + i] = static_cast<float>(std::cos(angle) * magnitude);
+        rope_.sines[token * rope_.width + i] = static_cast<float>(std::sin(angle) * magnitude);
+      }
     }
   });
 }
@@ -77,21 +100,15 @@ void CpuOps::rope(const RopeArgs& args) {
   const size_t pairs = args.frequencies.size();
   CHECK(args.head_width > 0 && args.x.columns % args.head_width == 0);
   CHECK(2 * pairs <= args.head_width && args.positions.size() == args.x.rows);
-  const bool halves = args.pairs == RopePairs::kHalves;
-  parallel(args.x.rows, rows_at_once(args.x.columns), [&](size_t from, size_t to, uint32_t) {
-    for (size_t token = from; token < to; ++token) {
+  if (!rope_.serves(args)) fill_rope_table(args);
+  const auto rotate =
+      args.pairs == RopePairs::kHalves ? kernels_.rotate_halves : kernels_.rotate_pairs;
+  parallel(args.x.rows, rows_at_once(args.x.columns), [&](size_t first, size_t last, uint32_t) {
+    for (size_t token = first; token < last; ++token) {
       float* row = row_of(args.x, token);
-      for (size_t pair = 0; pair < pairs; ++pair) {
-        const double angle = double(args.positions[token]) * double{args.frequencies[pair]};
-        const float cosine = static_cast<float>(std::cos(angle)) * args.magnitude;
-        const float sine = static_cast<float>(std::sin(angle)) * args.magnitude;
-        const size_t first = halves ? pair : 2 * pair;
-        const size_t second = halves ? pair + pairs : 2 * pair + 1;
-        for (float* head = row; head != row + args.x.columns; head += args.head_width) {
-          const float a = head[first], b = head[second];
-          head[first] = a * cosine - b * sine;
-          head[second] = a * sine + b * cosine;
-        }
+      const size_t at = token * rope_.width;
+      for (float* head = row; head != row + args.x.columns; head += args.head_width) {
+        rotate(head, rope_.cosines.data() + at, rope_.sines.data() + at, pairs);
       }
     }
   });
@@ -106,10 +123,7 @@ void CpuOps::swiglu(const SwigluArgs& args) {
   CHECK(args.gate.rows == args.out.rows && args.up.rows == args.out.rows);
   parallel(args.out.rows, rows_at_once(width), [&](size_t first, size_t last, uint32_t) {
     for (size_t row = first; row < last; ++row) {
-      const float* gate = row_of(args.gate, row);
-      const float* up = row_of(args.up, row);
-      float* out = row_of(args.out, row);
-      for (uint32_t i = 0; i < width; ++i) out[i] = gate[i] / (1.0f + std::exp(-gate[i])) * up[i];
+      kernels_.swiglu(row_of(args.gate, row), row_of(args.up, row), width, row_of(args.out, row));
     }
   });
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "device/cpu/arena.h"
 #include "device/cpu/kernels/table.h"
 #include "device/cpu/scratch.h"
 #include "device/ops.h"
@@ -63,6 +64,32 @@ class CpuOps final : public Ops {
   void quantize(const Tensor& in, const MatmulPlan& plan);
   void multiply_run(const MatmulPlan& plan, size_t run, uint32_t thread) const;
 
+  // attention, in the order of its steps.
+  struct AttentionPlan;
+  struct AttentionItem;
+  void plan_attention(AttentionPlan& plan) const;
+  bool reserve_attention(AttentionPlan& plan);
+  static AttentionTile thread_tile(const AttentionPlan& plan, Arena& arena);
+  static AttentionItem attention_item(const AttentionPlan& plan, size_t index);
+  void attend_item(const AttentionPlan& plan, size_t index, uint32_t thread) const;
+  void finish_item(const AttentionPlan& plan, const AttentionItem& item, const AttentionTile& tile,
+                   size_t index) const;
+  void join_parts(const AttentionPlan& plan) const;
+
+  // The cosines and sines of a rope, as its kernels take them; kept, as each layer asks for the
+  // same.
+  struct RopeTable {
+    std::vector<int32_t> positions;
+    std::vector<float> frequencies;
+    float magnitude = 0;
+    RopePairs pairs = RopePairs::kHalves;
+    std::vector<float> cosines, sines;  // [positions][width]
+    size_t width = 0;
+
+    bool serves(const RopeArgs& args) const;
+  };
+  void fill_rope_table(const RopeArgs& args);
+
   // Rows so many that the other threads have something to do once they are awake.
   static size_t rows_at_once(uint32_t columns) {
     constexpr size_t kValues = 32768;
@@ -73,6 +100,7 @@ class CpuOps final : public Ops {
   const KernelTable& kernels_;
   ThreadPool pool_;
   Scratch scratch_;
+  RopeTable rope_;
   Status failure_;
 };
 

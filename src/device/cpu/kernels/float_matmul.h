@@ -152,6 +152,25 @@ void unpack_float_panel(const WeightRows& w, const RowScales& scales, size_t fir
   }
 }
 
+// totals[v][t] = sum over c of panel[c, v] * in[t][c], panel: [columns][stride] floats.
+template <int kTokens>
+inline void multiply_float_panel(const float* panel, size_t stride,
+                                 const float* const (&in)[kTokens], size_t columns,
+                                 Floats (&totals)[kPanelVectors][kTokens]) {
+  for (int v = 0; v < kPanelVectors; ++v) {
+    for (int t = 0; t < kTokens; ++t) totals[v][t] = zeros();
+  }
+  for (size_t c = 0; c < columns; ++c) {
+    Floats w[kPanelVectors];
+    for (int v = 0; v < kPanelVectors; ++v) w[v] = load(panel + c * stride + v * Floats::kWidth);
+    for (int t = 0; t < kTokens; ++t) {
+      const Floats value = broadcast(in[t][c]);
+      for (int v = 0; v < kPanelVectors; ++v)
+        totals[v][t] = multiply_add(w[v], value, totals[v][t]);
+    }
+  }
+}
+
 template <int kTokens>
 void multiply_float_tile(const float* panel, const FloatTokens& x, size_t first_token,
                          size_t first_column, size_t columns, size_t rows, size_t first_row,
@@ -161,19 +180,7 @@ void multiply_float_tile(const float* panel, const FloatTokens& x, size_t first_
     in[t] = x.values + (first_token + t) * x.stride + first_column;
   }
   Floats totals[kPanelVectors][kTokens];
-  for (int v = 0; v < kPanelVectors; ++v) {
-    for (int t = 0; t < kTokens; ++t) totals[v][t] = zeros();
-  }
-  for (size_t c = 0; c < columns; ++c) {
-    Floats w[kPanelVectors];
-    for (int v = 0; v < kPanelVectors; ++v)
-      w[v] = load(panel + c * kPanelRows + v * Floats::kWidth);
-    for (int t = 0; t < kTokens; ++t) {
-      const Floats value = broadcast(in[t][c]);
-      for (int v = 0; v < kPanelVectors; ++v)
-        totals[v][t] = multiply_add(w[v], value, totals[v][t]);
-    }
-  }
+  multiply_float_panel<kTokens>(panel, kPanelRows, in, columns, totals);
   for (int t = 0; t < kTokens; ++t) {
     store_tile(totals, t, first_token + t, rows, first_row, to);
   }

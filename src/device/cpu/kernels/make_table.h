@@ -1,6 +1,7 @@
 // The kernels of one instruction set, as a table. A body: included last by each kernels_*.cpp.
 #pragma once
 
+#include "device/cpu/kernels/attention.h"
 #include "device/cpu/kernels/float_matmul.h"
 #include "device/cpu/kernels/integer_gemm.h"
 #include "device/cpu/kernels/integer_gemv.h"
@@ -40,6 +41,13 @@ constexpr KernelTable make_table(const char* name, const char* title) {
   table.float_panel_bytes = kFloatPanelColumns * kPanelRows * sizeof(float);
   table.quantize = quantize;
   table.dot = dot;
+  table.attend_f32 = attend<CacheF32>;
+  table.attend_f16 = attend<CacheF16>;
+  table.rms_norm = rms_norm;
+  table.swiglu = swiglu;
+  table.rotate_halves = rotate_halves;
+  table.rotate_pairs = rotate_pairs;
+  table.to_f16 = to_f16;
   table.read = read;
   table.multiply_adds = multiply_adds;
   return table;

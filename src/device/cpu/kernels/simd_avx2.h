@@ -62,6 +62,49 @@ inline void store(float* p, Floats a) {
   _mm256_storeu_ps(p, a.v);
 }
 
+// The numbers 2^x, x a whole number in -126 .. 127.
+inline Floats power_of_two(Floats x) {
+  const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(x.v), _mm256_set1_epi32(127));
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23))};
+}
+inline Floats round(Floats a) {
+  return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
+inline Floats operator-(Floats a, Floats b) {
+  return {_mm256_sub_ps(a.v, b.v)};
+}
+inline Floats operator/(Floats a, Floats b) {
+  return {_mm256_div_ps(a.v, b.v)};
+}
+// The greater one; b where one is NaN.
+inline Floats greater(Floats a, Floats b) {
+  return {_mm256_max_ps(a.v, b.v)};
+}
+inline Floats lesser(Floats a, Floats b) {
+  return {_mm256_min_ps(a.v, b.v)};
+}
+// a * b with c subtracted in even lanes and added in odd ones.
+inline Floats multiply_subtract_add(Floats a, Floats b, Floats c) {
+  return {_mm256_fmaddsub_ps(a.v, b.v, c.v)};
+}
+inline Floats swap_pairs(Floats a) {
+  return {_mm256_permute_ps(a.v, 0xb1)};
+}
+inline float greatest(Floats a) {
+  __m128 m = _mm_max_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
+  m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+  return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
+}
+inline Floats load_f16(const void* p) {
+  return {_mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(p)))};
+}
+inline void store_f16(void* p, Floats a) {
+  _mm_storeu_si128(static_cast<__m128i*>(p), _mm256_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT));
+}
+inline __m256 fold(Floats a) {
+  return a.v;
+}
+
 // As many 32-bit integers as Floats has lanes, also seen as bytes and as 16-bit integers.
 struct WideInts {
   __m256i v;

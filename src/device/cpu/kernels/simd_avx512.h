@@ -65,6 +65,48 @@ inline void store(float* p, Floats a) {
   _mm512_storeu_ps(p, a.v);
 }
 
+// The numbers 2^x, x a whole number in -126 .. 127.
+inline Floats power_of_two(Floats x) {
+  const __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(x.v), _mm512_set1_epi32(127));
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23))};
+}
+inline Floats round(Floats a) {
+  return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
+inline Floats operator-(Floats a, Floats b) {
+  return {_mm512_sub_ps(a.v, b.v)};
+}
+inline Floats operator/(Floats a, Floats b) {
+  return {_mm512_div_ps(a.v, b.v)};
+}
+// The greater one; b where one is NaN.
+inline Floats greater(Floats a, Floats b) {
+  return {_mm512_max_ps(a.v, b.v)};
+}
+inline Floats lesser(Floats a, Floats b) {
+  return {_mm512_min_ps(a.v, b.v)};
+}
+// a * b with c subtracted in even lanes and added in odd ones.
+inline Floats multiply_subtract_add(Floats a, Floats b, Floats c) {
+  return {_mm512_fmaddsub_ps(a.v, b.v, c.v)};
+}
+inline Floats swap_pairs(Floats a) {
+  return {_mm512_permute_ps(a.v, 0xb1)};
+}
+inline float greatest(Floats a) {
+  return _mm512_reduce_max_ps(a.v);
+}
+inline Floats load_f16(const void* p) {
+  return {_mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p)))};
+}
+inline void store_f16(void* p, Floats a) {
+  _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT));
+}
+// Eight sums of two lanes.
+inline __m256 fold(Floats a) {
+  return _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
+}
+
 // As many 32-bit integers as Floats has lanes, also seen as bytes and as 16-bit integers.
 struct WideInts {
   __m512i v;

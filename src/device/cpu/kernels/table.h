@@ -93,6 +93,31 @@ struct FloatKernels {
 
 constexpr size_t kGemvTokensMax = 4;
 
+// Query rows that share a key-value head, and how far they have come.
+struct AttentionTile {
+  size_t rows, key_width, value_width;
+  const float* queries;  // [rows][query_stride], already multiplied by the scale
+  size_t query_stride;
+  const uint32_t* limits;  // [rows]: positions below it are seen
+  float* maxima;           // [rows]: greatest score so far; kNoScore before the first
+  float* totals;           // [rows]: sum of the weights so far, relative to the maximum
+  float* sums;        // [rows][sum_stride]: weighted values so far; their sum / total is the result
+  size_t sum_stride;  // value_width, rounded up to whole panels of rows
+  float* scores;      // scratch: [rows][kAttentionRun]
+  float* panel;       // scratch: kAttentionRun * the greater of key_width and sum_stride
+};
+
+constexpr size_t kAttentionRun = 64;  // positions at once
+constexpr float kNoScore = -3e38f;
+
+// Up to kAttentionRun positions of one sequence, from `first`: where the head's part of each one's
+// key and value lies.
+struct AttentionRun {
+  size_t first, count;
+  const uint8_t* keys[kAttentionRun];
+  const uint8_t* values[kAttentionRun];
+};
+
 struct KernelTable {
   const char* name;   // as DeviceOptions::instruction_set takes it
   const char* title;  // for people
@@ -108,6 +133,19 @@ struct KernelTable {
 
   // sum of a[i] * b[i]
   float (*dot)(const float* a, const float* b, size_t count);
+
+  // A run of positions more for a tile; by the cache's type.
+  void (*attend_f32)(const AttentionTile&, const AttentionRun&);
+  void (*attend_f16)(const AttentionTile&, const AttentionRun&);
+
+  void (*rms_norm)(const float* in, const float* gain, size_t width, float epsilon, float* out);
+  void (*swiglu)(const float* gate, const float* up, size_t count,
+                 float* out);  // out may be gate or up
+  // One head. Halves: values i and i + pairs turn by angle i. Pairs: values 2i and 2i + 1 do, and
+  // each angle's cosine and sine stand twice.
+  void (*rotate_halves)(float* head, const float* cosines, const float* sines, size_t pairs);
+  void (*rotate_pairs)(float* head, const float* cosines, const float* sines, size_t pairs);
+  void (*to_f16)(const float* in, size_t count, uint16_t* out);
 
   // Reads every byte (a multiple of 4096) and returns something that depends on all.
   uint32_t (*read)(const void* data, size_t bytes);

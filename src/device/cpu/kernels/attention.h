@@ -1,0 +1,230 @@
+// Attention of a tile of query rows to a run of positions, with the running maximum and total of an
+// online softmax (arXiv 1805.02867), as FlashAttention does it (arXiv 2205.14135): the scores of a
+// run never leave the cache. A body: included by kernels_*.cpp after their vector types.
+#pragma once
+
+#include "device/cpu/kernels/float_matmul.h"
+#include "device/cpu/kernels/table.h"
+#include "device/cpu/kernels/vector_kernels.h"
+
+namespace {
+
+using namespace hadal::cpu;
+
+// With so many query rows unpacking keys and values to float panels pays; fewer read them as they
+// are.
+constexpr size_t kPanelQueries = 12;
+
+struct CacheF32 {
+  using Format = F32;
+  static constexpr size_t kBytes = 4;
+  static Floats load(const uint8_t* p) { return ::load(reinterpret_cast<const float*>(p)); }
+  static Floats load_some(const uint8_t* p, size_t count) {
+    return load_part(reinterpret_cast<const float*>(p), count);
+  }
+};
+
+struct CacheF16 {
+  using Format = F16;
+  static constexpr size_t kBytes = 2;
+  static Floats load(const uint8_t* p) { return load_f16(p); }
+  static Floats load_some(const uint8_t* p, size_t count) { return load_f16_part(p, count); }
+};
+
+inline void prefetch(const uint8_t* p, size_t bytes) {
+  for (size_t at = 0; at < bytes; at += 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(p + at), _MM_HINT_T0);
+  }
+}
+
+// The sums over the lanes of four vectors.
+inline __m128 sum_of_four(Floats a, Floats b, Floats c, Floats d) {
+  const __m256 ab = _mm256_hadd_ps(fold(a), fold(b)), cd = _mm256_hadd_ps(fold(c), fold(d));
+  const __m256 all = _mm256_hadd_ps(ab, cd);
+  return _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1));
+}
+
+// scores[r, p] of rows first .. first + 3 (rows behind the last repeat it) against every key.
+template <class Cache>
+void score_four(const AttentionTile& tile, const AttentionRun& run, size_t first) {
+  const float* query[4];
+  for (size_t r = 0; r < 4; ++r) {
+    const size_t row = first + r < tile.rows ? first + r : tile.rows - 1;
+    query[r] = tile.queries + row * tile.query_stride;
+  }
+  const size_t rows = tile.rows - first < 4 ? tile.rows - first : 4;
+  for (size_t p = 0; p < run.count; ++p) {
+    const uint8_t* key = run.keys[p];
+    if (first == 0) {  // keys soon, values after them; the next rows find them in the cache
+      if (p + 4 < run.count) prefetch(run.keys[p + 4], tile.key_width * Cache::kBytes);
+      prefetch(run.values[p], tile.value_width * Cache::kBytes);
+    }
+    Floats sums[4] = {zeros(), zeros(), zeros(), zeros()};
+    for_vectors(
+        tile.key_width,
+        [&](size_t i) {
+          const Floats k = Cache::load(key + i * Cache::kBytes);
+          for (int r = 0; r < 4; ++r) sums[r] = multiply_add(k, load(query[r] + i), sums[r]);
+        },
+        [&](size_t i, size_t n) {
+          const Floats k = Cache::load_some(key + i * Cache::kBytes, n);
+          for (int r = 0; r < 4; ++r)
+            sums[r] = multiply_add(k, load_part(query[r] + i, n), sums[r]);
+        });
+    float four[4];
+    _mm_storeu_ps(four, sum_of_four(sums[0], sums[1], sums[2], sums[3]));
+    for (size_t r = 0; r < rows; ++r) tile.scores[(first + r) * kAttentionRun + p] = four[r];
+  }
+}
+
+// Keys as a panel [key_width][kAttentionRun]: lanes are positions. Behind the last key it repeats.
+template <class Cache>
+void unpack_keys(const AttentionTile& tile, const AttentionRun& run, float* panel) {
+  using Format = typename Cache::Format;
+  for (size_t eight = 0; eight < run.count; eight += 8) {
+    const uint8_t* keys[8];
+    for (size_t i = 0; i < 8; ++i) {
+      keys[i] = run.keys[eight + i < run.count ? eight + i : run.count - 1];
+    }
+    for (size_t c = 0; c < tile.key_width; c += 8) {
+      const size_t count = tile.key_width - c < 8 ? tile.key_width - c : 8;
+      __m256i values[8];
+      for (size_t i = 0; i < 8; ++i) {
+        const uint8_t* p = keys[i] + c * Cache::kBytes;
+        values[i] =
+            _mm256_castps_si256(count == 8 ? Format::load8(p) : load_some<Format>(p, count));
+      }
+      transpose_words(values);
+      for (size_t i = 0; i < count; ++i) {
+        _mm256_store_ps(panel + (c + i) * kAttentionRun + eight, _mm256_castsi256_ps(values[i]));
+      }
+    }
+  }
+}
+
+template <class Cache>
+void unpack_values(const AttentionTile& tile, const AttentionRun& run, float* panel) {
+  for (size_t p = 0; p < run.count; ++p) {
+    float* to = panel + p * tile.sum_stride;
+    for_vectors(
+        tile.value_width,
+        [&](size_t i) { store(to + i, Cache::load(run.values[p] + i * Cache::kBytes)); },
+        [&](size_t i, size_t n) {
+          store(to + i, Cache::load_some(run.values[p] + i * Cache::kBytes, n));
+        });
+  }
+}
+
+// c[t, n] (= or +=) sum over k of a[t, k] b[k, n], for `columns` a multiple of kPanelRows.
+template <int kRows>
+inline void multiply_rows(const float* a, size_t a_stride, const float* b, size_t b_stride,
+                          size_t depth, size_t columns, float* c, size_t c_stride, bool add) {
+  const float* rows[kRows];
+  for (int t = 0; t < kRows; ++t) rows[t] = a + t * a_stride;
+  for (size_t n = 0; n < columns; n += kPanelRows) {
+    Floats totals[kPanelVectors][kRows];
+    multiply_float_panel<kRows>(b + n, b_stride, rows, depth, totals);
+    for (int t = 0; t < kRows; ++t) {
+      for (int v = 0; v < kPanelVectors; ++v) {
+        float* to = c + t * c_stride + n + v * Floats::kWidth;
+        store(to, add ? totals[v][t] + load(to) : totals[v][t]);
+      }
+    }
+  }
+}
+
+inline void multiply_matrices(size_t count, const float* a, size_t a_stride, const float* b,
+                              size_t b_stride, size_t depth, size_t columns, float* c,
+                              size_t c_stride, bool add) {
+  size_t row = 0;
+  for (; row + kTileTokens <= count; row += kTileTokens) {
+    multiply_rows<kTileTokens>(a + row * a_stride, a_stride, b, b_stride, depth, columns,
+                               c + row * c_stride, c_stride, add);
+  }
+  for (; row < count; ++row) {
+    multiply_rows<1>(a + row * a_stride, a_stride, b, b_stride, depth, columns, c + row * c_stride,
+                     c_stride, add);
+  }
+}
+
+// Scores to weights relative to the greatest score so far; earlier sums shrink to it.
+void soften(const AttentionTile& tile, const AttentionRun& run, size_t row) {
+  float* scores = tile.scores + row * kAttentionRun;
+  const size_t limit = tile.limits[row];
+  const size_t visible = limit <= run.first              ? 0
+                         : limit - run.first < run.count ? limit - run.first
+                                                         : run.count;
+  for (size_t p = visible; p < kAttentionRun; ++p) scores[p] = -INFINITY;
+  Floats most = load(scores);
+  for (size_t p = Floats::kWidth; p < kAttentionRun; p += Floats::kWidth) {
+    most = greater(most, load(scores + p));
+  }
+  const float run_most = greatest(most), before = tile.maxima[row];
+  const float maximum = run_most > before ? run_most : before;
+  Floats total = zeros();
+  for (size_t p = 0; p < kAttentionRun; p += Floats::kWidth) {
+    const Floats weight = exponential(load(scores + p) - broadcast(maximum));
+    store(scores + p, weight);
+    total = total + weight;
+  }
+  for (size_t p = visible; p < kAttentionRun; ++p) scores[p] = 0;  // nothing at all, not e^-87
+  tile.maxima[row] = maximum;
+  if (maximum > before) {
+    const Floats shrink = exponential(broadcast(before - maximum));
+    float factor[Floats::kWidth];
+    store(factor, shrink);
+    tile.totals[row] *= factor[0];
+    float* sums = tile.sums + row * tile.sum_stride;
+    for (size_t i = 0; i < tile.sum_stride; i += Floats::kWidth) {
+      store(sums + i, load(sums + i) * shrink);
+    }
+  }
+  tile.totals[row] += sum(total);
+}
+
+// sums[r] += weights . values for rows first .. first + 3, read as they lie in the cache.
+template <class Cache>
+void add_values_of_four(const AttentionTile& tile, const AttentionRun& run, size_t first) {
+  const size_t rows = tile.rows - first < 4 ? tile.rows - first : 4;
+  const float* weights[4];
+  float* sums[4];
+  for (size_t r = 0; r < 4; ++r) {
+    const size_t row = first + (r < rows ? r : rows - 1);
+    weights[r] = tile.scores + row * kAttentionRun;
+    sums[r] = tile.sums + row * tile.sum_stride;
+  }
+  const auto add = [&](size_t i, auto load_value) {
+    Floats total[4];
+    for (int r = 0; r < 4; ++r) total[r] = load(sums[r] + i);
+    for (size_t p = 0; p < run.count; ++p) {
+      const Floats value = load_value(run.values[p] + i * Cache::kBytes);
+      for (int r = 0; r < 4; ++r)
+        total[r] = multiply_add(value, broadcast(weights[r][p]), total[r]);
+    }
+    for (size_t r = 0; r < rows; ++r) store(sums[r] + i, total[r]);
+  };
+  for_vectors(
+      tile.value_width, [&](size_t i) { add(i, [](const uint8_t* p) { return Cache::load(p); }); },
+      [&](size_t i, size_t n) {
+        add(i, [n](const uint8_t* p) { return Cache::load_some(p, n); });
+      });
+}
+
+template <class Cache>
+void attend(const AttentionTile& tile, const AttentionRun& run) {
+  if (tile.rows >= kPanelQueries) {
+    unpack_keys<Cache>(tile, run, tile.panel);
+    multiply_matrices(tile.rows, tile.queries, tile.query_stride, tile.panel, kAttentionRun,
+                      tile.key_width, kAttentionRun, tile.scores, kAttentionRun, false);
+    for (size_t row = 0; row < tile.rows; ++row) soften(tile, run, row);
+    unpack_values<Cache>(tile, run, tile.panel);
+    multiply_matrices(tile.rows, tile.scores, kAttentionRun, tile.panel, tile.sum_stride, run.count,
+                      tile.sum_stride, tile.sums, tile.sum_stride, true);
+    return;
+  }
+  for (size_t row = 0; row < tile.rows; row += 4) score_four<Cache>(tile, run, row);
+  for (size_t row = 0; row < tile.rows; ++row) soften(tile, run, row);
+  for (size_t row = 0; row < tile.rows; row += 4) add_values_of_four<Cache>(tile, run, row);
+}
+
+}  // namespace
