@@ -12,9 +12,13 @@ namespace {
 thread_local bool active = false;
 thread_local uint64_t calls = 0, failing_call = 0;
 
+void* try_to_allocate(std::size_t bytes) noexcept {
+  if (active && calls++ == failing_call) return nullptr;
+  return std::malloc(bytes == 0 ? 1 : bytes);
+}
+
 void* allocate(std::size_t bytes) {
-  if (active && calls++ == failing_call) throw std::bad_alloc();
-  void* memory = std::malloc(bytes == 0 ? 1 : bytes);
+  void* memory = try_to_allocate(bytes);
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
@@ -49,10 +53,22 @@ void* operator new(std::size_t bytes) {
 void* operator new[](std::size_t bytes) {
   return hadal::allocate(bytes);
 }
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  return hadal::try_to_allocate(bytes);
+}
+void* operator new[](std::size_t bytes, const std::nothrow_t&) noexcept {
+  return hadal::try_to_allocate(bytes);
+}
 void operator delete(void* memory) noexcept {
   std::free(memory);
 }
 void operator delete[](void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, const std::nothrow_t&) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory, const std::nothrow_t&) noexcept {
   std::free(memory);
 }
 void operator delete(void* memory, std::size_t) noexcept {

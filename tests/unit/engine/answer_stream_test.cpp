@@ -1,0 +1,151 @@
+#include "engine/answer_stream.h"
+
+#include <gtest/gtest.h>
+
+#include "byte_tokenizer.h"
+
+namespace hadal {
+namespace {
+
+constexpr TokenId kThink = ByteTokenizer::kThink, kThinkEnd = ByteTokenizer::kThinkEnd;
+
+// Feeds tokens as an engine would, forced ones included, until the stream wants no more.
+struct Listener {
+  ByteTokenizer tokenizer;
+  GenerationOptions options;
+  bool thinking_open = false;
+  size_t unwanted_after = SIZE_MAX;  // pieces
+  std::vector<TextDelta> deltas;
+  Answer answer;
+  size_t used = 0;  // sampled tokens
+
+  void operator()(const std::vector<TokenId>& sampled,
+                  FinishReason reason = FinishReason::kEndToken) {
+    const std::function<bool(const TextDelta&)> on_delta = [&](const TextDelta& delta) {
+      deltas.push_back(delta);
+      return deltas.size() < unwanted_after;
+    };
+    AnswerStream stream(tokenizer, thinking_open, options, {'\n', kThinkEnd, '\n'}, on_delta);
+    std::vector<TokenId> forced;
+    uint32_t count = 0;
+    bool stop = false;
+    while (!stop && (!forced.empty() || used < sampled.size())) {
+      TokenId token;
+      if (forced.empty()) {
+        token = sampled[used++];
+      } else {
+        token = forced.front();
+        forced.erase(forced.begin());
+      }
+      const TokenDecision decision = stream.on_token(token);
+      ++count;
+      stop = decision.stop;
+      forced.insert(forced.end(), decision.force.begin(), decision.force.end());
+    }
+    EXPECT_FALSE(stream.finished());
+    stream.on_finish(stop ? FinishReason::kStopped : reason, {.answer_tokens = count}, "");
+    EXPECT_TRUE(stream.finished());
+    answer = stream.take_answer();
+  }
+};
+
+std::vector<TokenId> bytes(std::string_view text) {
+  std::vector<TokenId> tokens;
+  for (const char c : text) tokens.push_back(static_cast<unsigned char>(c));
+  return tokens;
+}
+
+std::vector<TokenId> join(std::initializer_list<std::vector<TokenId>> parts) {
+  std::vector<TokenId> all;
+  for (const auto& part : parts) all.insert(all.end(), part.begin(), part.end());
+  return all;
+}
+
+TEST(AnswerStream, GathersTextAndUsage) {
+  Listener run;
+  run(bytes("héllo"));
+  EXPECT_EQ(run.answer.text, "héllo");
+  EXPECT_EQ(run.answer.thinking, "");
+  EXPECT_EQ(run.answer.reason, FinishReason::kEndToken);
+  EXPECT_EQ(run.answer.usage.answer_tokens, 6u);
+  EXPECT_EQ(run.answer.thinking_tokens, 0u);
+  std::string joined;
+  for (const TextDelta& delta : run.deltas) joined += delta.answer;
+  EXPECT_EQ(joined, "héllo");
+}
+
+TEST(AnswerStream, ThinkingIsToldApartAndCounted) {
+  Listener run;
+  run(join({{kThink}, bytes("hm"), {kThinkEnd}, bytes("yes")}));
+  EXPECT_EQ(run.answer.thinking, "hm");
+  EXPECT_EQ(run.answer.text, "yes");
+  EXPECT_EQ(run.answer.thinking_tokens, 3u);
+  Listener open;
+  open.thinking_open = true;
+  open(bytes("never closed"), FinishReason::kMaxTokens);
+  EXPECT_EQ(open.answer.thinking, "never closed");
+  EXPECT_EQ(open.answer.text, "");
+  EXPECT_EQ(open.answer.thinking_tokens, 12u);
+  EXPECT_EQ(open.answer.reason, FinishReason::kMaxTokens);
+}
+
+TEST(AnswerStream, ControlTokensAreNoText) {
+  Listener run;
+  run(join({bytes("a"), {ByteTokenizer::kOther}, bytes("b"), {100000}}));
+  EXPECT_EQ(run.answer.text, "ab");
+}
+
+TEST(AnswerStream, StopsAtAStopStringAcrossTokens) {
+  Listener run;
+  run.options.stop = {"User:"};
+  run(bytes("yes\nUser: more"));
+  EXPECT_EQ(run.answer.text, "yes\n");
+  EXPECT_EQ(run.answer.reason, FinishReason::kStopped);
+  EXPECT_EQ(run.answer.stop_string, "User:");
+  EXPECT_EQ(run.used, 9u);
+}
+
+TEST(AnswerStream, AUsedUpBudgetClosesTheThinking) {
+  Listener run;
+  run.thinking_open = true;
+  run.options.thinking_budget = 4;
+  run(bytes("abcdANSWER"));
+  EXPECT_EQ(run.answer.thinking, "abcd\n");
+  EXPECT_EQ(run.answer.text, "ANSWER");
+  EXPECT_EQ(run.answer.thinking_tokens, 6u);  // the four, and what closed it
+}
+
+TEST(AnswerStream, ABudgetCountsFromWhereTheModelOpens) {
+  Listener run;
+  run.options.thinking_budget = 0;
+  run(join({{kThink}, bytes("answer")}));
+  EXPECT_EQ(run.answer.text, "answer");
+  EXPECT_EQ(run.answer.thinking, "\n");
+  Listener enough;
+  enough.options.thinking_budget = 10;
+  enough(join({{kThink}, bytes("abc"), {kThinkEnd}, bytes("ok, a long answer")}));
+  EXPECT_EQ(enough.answer.thinking, "abc");
+  EXPECT_EQ(enough.answer.text, "ok, a long answer");
+}
+
+TEST(AnswerStream, ACallerMayHaveEnough) {
+  Listener run;
+  run.unwanted_after = 2;
+  run(bytes("abcdef"));
+  EXPECT_EQ(run.used, 2u);
+  EXPECT_EQ(run.answer.reason, FinishReason::kCancelled);
+  EXPECT_EQ(run.answer.text, "ab");
+  EXPECT_EQ(run.deltas.size(), 2u);
+}
+
+TEST(AnswerStream, WithoutParsingTagsAreText) {
+  Listener run;
+  run.options.parse_thinking = false;
+  run.options.thinking_budget = 1;
+  run(join({{kThink}, bytes("hm"), {kThinkEnd}, bytes("yes")}));
+  EXPECT_EQ(run.answer.text, "<think>hm</think>yes");
+  EXPECT_EQ(run.answer.thinking_tokens, 0u);
+}
+
+}  // namespace
+}  // namespace hadal
