@@ -17,9 +17,10 @@ template <class F>
 constexpr int kOffsetOf = F::kSigned ? (kHasVnni ? 128 : 0) : F::kOffset;
 
 inline void store_sum(float sum, size_t token, size_t row, const Destination& to) {
-  float* out = to.out + token * to.stride + row;
-  if (to.bias != nullptr) sum += to.bias[row];
-  *out = to.add ? *out + sum : sum;
+  const bool second = to.pairs && token % 2 == 1;
+  float* out = to.out + (to.pairs ? token / 2 : token) * to.stride + row;
+  if (to.bias != nullptr && !second) sum += to.bias[row];
+  *out = to.add || second ? *out + sum : sum;
 }
 
 template <class F, int kTokens>

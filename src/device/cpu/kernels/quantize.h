@@ -20,7 +20,7 @@ inline int sum8(__m256i words) {
   return _mm_cvtsi128_si32(s) + _mm_extract_epi32(s, 1);
 }
 
-void quantize(const float* in, const Int8Tokens& out, size_t token) {
+void quantize(const float* in, const Int8Tokens& out, size_t token, float* remainder) {
   const size_t groups = out.columns / 32;
   const __m256 no_sign = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
   for (size_t g = 0; g < groups; ++g) {
@@ -32,7 +32,12 @@ void quantize(const float* in, const Int8Tokens& out, size_t token) {
     const float scale = greatest8(greatest) / 127.0f;
     const __m256 inverse = _mm256_set1_ps(scale != 0 ? 1.0f / scale : 0.0f);
     __m256i words[4];
-    for (int i = 0; i < 4; ++i) words[i] = _mm256_cvtps_epi32(_mm256_mul_ps(x[i], inverse));
+    for (int i = 0; i < 4; ++i) {
+      words[i] = _mm256_cvtps_epi32(_mm256_mul_ps(x[i], inverse));
+      const __m256 lost =
+          _mm256_fnmadd_ps(_mm256_cvtepi32_ps(words[i]), _mm256_set1_ps(scale), x[i]);
+      _mm256_storeu_ps(remainder + g * 32 + i * 8, lost);
+    }
     const size_t at = token * groups + g;
     const int low = sum8(_mm256_add_epi32(words[0], words[1]));
     const int high = sum8(_mm256_add_epi32(words[2], words[3]));

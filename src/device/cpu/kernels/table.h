@@ -43,12 +43,14 @@ struct Int8Tokens {
   const int32_t* offsets;
 };
 
-// Where products go: out[t, r] (= or +=) bias[r] + product.
+// Where products go: out[t, r] (= or +=) bias[r] + product. In pairs, tokens 2t and 2t + 1 of the
+// call are the two terms of one activation (CpuOps::matmul says why): both go to out[t].
 struct Destination {
   float* out;  // [tokens][stride], at the first row of the call
   size_t stride;
   const float* bias;  // [rows], at the first row; null: none
   bool add;
+  bool pairs;
 };
 
 // Rows of a weight as the file stores them, one behind the other.
@@ -128,8 +130,9 @@ struct KernelTable {
   size_t integer_panel_bytes_per_column;
   size_t float_panel_bytes;
 
-  // One token's groups: all arrays of Int8Tokens but offsets.
-  void (*quantize)(const float* in, const Int8Tokens& out, size_t token);
+  // One token's groups: all arrays of Int8Tokens but offsets. What rounding lost goes to
+  // `remainder` ([columns], not null).
+  void (*quantize)(const float* in, const Int8Tokens& out, size_t token, float* remainder);
 
   // sum of a[i] * b[i]
   float (*dot)(const float* a, const float* b, size_t count);
