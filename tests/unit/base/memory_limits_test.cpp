@@ -1,4 +1,5 @@
 #include "base/memory_limits.h"
+#include "support/sanitizers.h"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -100,9 +101,7 @@ TEST(AvailableMemory, ThisMachineHasSome) {
 }
 
 TEST(AvailableMemory, KeepsToTheLimitOnAddressSpace) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "a sanitizer's own address space is beyond any limit";
-#endif
+  if (kSanitized) GTEST_SKIP() << "a sanitizer's own address space is beyond any limit";
   rlimit old;
   ASSERT_EQ(getrlimit(RLIMIT_AS, &old), 0);
   rlimit tight = old;
