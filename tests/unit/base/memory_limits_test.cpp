@@ -1,5 +1,4 @@
 #include "base/memory_limits.h"
-#include "support/sanitizers.h"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -9,6 +8,7 @@
 #include <fstream>
 
 #include "base/cgroup.h"
+#include "support/sanitizers.h"
 
 namespace hadal {
 namespace {
