@@ -69,6 +69,10 @@ Status check_options(const EngineOptions& options) {
     return fail("a step of {} tokens is too long: at most {}", options.step_tokens_max,
                 uint32_t{Engine::kStepTokensMost});
   }
+  if (options.kv_type != QuantType::kF16 && options.kv_type != QuantType::kF32) {
+    return fail("keys and values cannot be kept as {}, only as f16 or f32",
+                quant_format(options.kv_type).name);
+  }
   return {};
 }
 

@@ -89,8 +89,8 @@ Result<RequestId> RequestLoop::submit(Request request) {
   const uint32_t context = scheduler_.options().context_tokens;
   if (request.prompt.size() >= context) {
     return fail(
-        "the prompt has {} tokens, but the context holds {}, of which one is the least an answer "
-        "needs",
+        "the prompt has {} tokens, but the context holds {} and an answer needs at least one of "
+        "them: shorten the prompt, or ask for a larger context",
         request.prompt.size(), context);
   }
   try {
