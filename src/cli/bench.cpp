@@ -56,7 +56,9 @@ Status run_bench(CommandContext& context, const BenchCommand& command) {
   }
   HADAL_TRY(const auto generator, open_model(context, model));
   Engine& engine = generator->engine();
-  const auto progress = [&](std::string_view stage) { context.terminal.progress(stage, 0); };
+  const auto progress = [&](const BenchProgress& now) {
+    context.terminal.progress(fmt::format("measuring: {}", now.stage), now.done);
+  };
   auto measured = bench(engine, command.bench, progress);
   context.terminal.clear_progress();
   HADAL_TRY(const BenchReport report, std::move(measured));

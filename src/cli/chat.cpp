@@ -36,6 +36,16 @@ const char* word_for(Thinking thinking) {
 
 }  // namespace
 
+std::optional<std::filesystem::path> chat_path(const std::filesystem::path& home,
+                                               const std::string& name) {
+  const bool plain = !name.empty() && name.size() <= kChatNameBytesMax && name.front() != '.' &&
+                     std::none_of(name.begin(), name.end(), [](unsigned char c) {
+                       return c == '/' || c < 0x20 || c == 0x7f;
+                     });
+  if (!plain) return std::nullopt;
+  return home / "chats" / (name + ".json");
+}
+
 Chat::Chat(CommandContext& context, Generator& generator, RunOptions options)
     : context_(context),
       generator_(generator),
@@ -107,6 +117,13 @@ void Chat::answer() {
   if (!answer) {
     context_.terminal.error(answer.error().message);
     if (messages_.back()["role"] == "user") messages_.erase(messages_.size() - 1);
+    return;
+  }
+  if (answer->reason == FinishReason::kCancelled && answer->text.empty() &&
+      answer->thinking.empty()) {
+    // Two questions in a row are more than some templates render.
+    context_.terminal.say("The message is not kept: its answer had not begun.");
+    messages_.erase(messages_.size() - 1);
     return;
   }
   nlohmann::json message = {{"role", "assistant"}, {"content", answer->text}};
@@ -194,6 +211,7 @@ void Chat::show() const {
 }
 
 void Chat::regenerate() {
+  const nlohmann::json before = messages_;
   if (!messages_.empty() && messages_.back()["role"] == "assistant") {
     messages_.erase(messages_.size() - 1);
   }
@@ -203,18 +221,13 @@ void Chat::regenerate() {
   }
   ++options_.generation.sampling.seed;  // the same seed would give the same answer
   answer();
+  if (messages_.size() < before.size()) messages_ = before;  // there is no other answer
 }
 
 std::optional<std::filesystem::path> Chat::chat_file(const std::string& name) const {
-  const bool plain = !name.empty() && name.size() <= 128 && name.front() != '.' &&
-                     std::none_of(name.begin(), name.end(), [](unsigned char c) {
-                       return c == '/' || c < 0x20 || c == 0x7f;
-                     });
-  if (!plain) {
-    context_.terminal.say("Give a name without slashes, e.g. /save idea");
-    return std::nullopt;
-  }
-  return context_.environment.home / "chats" / (name + ".json");
+  auto path = chat_path(context_.environment.home, name);
+  if (!path) context_.terminal.say("Give a name without slashes, e.g. /save idea");
+  return path;
 }
 
 void Chat::save(const std::string& name) {

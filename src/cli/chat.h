@@ -1,6 +1,7 @@
 // A conversation in the terminal: what `hadal run` does when nobody gave it a prompt.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -29,6 +30,12 @@ struct RunOptions {
 Result<Answer> stream_answer(CommandContext& context, Generator& generator, const Prompt& prompt,
                              const RunOptions& options);
 
+// Where /save keeps the conversation of that name; nullopt: it is no name for a file (empty, longer
+// than kChatNameBytesMax, with a slash or control characters, or hidden).
+inline constexpr size_t kChatNameBytesMax = 128;
+std::optional<std::filesystem::path> chat_path(const std::filesystem::path& home,
+                                               const std::string& name);
+
 class Chat {
  public:
   Chat(CommandContext& context, Generator& generator, RunOptions options);
@@ -44,7 +51,7 @@ class Chat {
   void load(const std::string& name);
   void regenerate();
   void clear();
-  std::optional<std::filesystem::path> chat_file(const std::string& name) const;
+  std::optional<std::filesystem::path> chat_file(const std::string& name) const;  // says why not
 
   CommandContext& context_;
   Generator& generator_;

@@ -189,7 +189,8 @@ Result<std::string> read_text(const std::string& path) {
 int run_command_line(int argument_count, char** arguments) {
   set_locale();
   const Environment environment = read_environment();
-  CommandContext context{environment, Terminal(environment.no_color)};
+  CommandContext context{environment, Terminal({.color = !environment.no_color,
+                                                .moving_lines = !environment.dumb_terminal})};
   try {
     return parse_and_run(context, argument_count, arguments);
   } catch (const std::bad_alloc&) {

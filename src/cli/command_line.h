@@ -27,6 +27,7 @@ inline constexpr int kExitUsage = 2;
 struct CommandContext {
   Environment environment;
   Terminal terminal;
+  double read_bytes_per_s = 0;  // of the device, measured when --verbose first needs it
 };
 
 // What every command that runs a model takes: --device, --threads, --instruction-set, --context.

@@ -22,7 +22,8 @@ Environment read_environment() {
   } else {
     environment.home = std::filesystem::path(variable("HOME")) / ".local/share/hadal";
   }
-  environment.no_color = !variable("NO_COLOR").empty() || variable("TERM") == "dumb";
+  environment.dumb_terminal = variable("TERM") == "dumb";
+  environment.no_color = !variable("NO_COLOR").empty() || environment.dumb_terminal;
   return environment;
 }
 

@@ -1,3 +1,7 @@
+
+#include <poll.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <random>
@@ -17,22 +21,31 @@ struct RunCommand {
   bool think = false, no_think = false;
 };
 
+// 0 where it cannot be measured. The block it is measured on does not count as memory of the model.
+double read_speed(CommandContext& context, const Engine& engine) {
+  if (context.read_bytes_per_s == 0) {
+    const auto speeds = engine.devices().front()->measure_speeds();
+    if (speeds) context.read_bytes_per_s = speeds->read_bytes_per_s;
+    forget_peak_memory();
+  }
+  return context.read_bytes_per_s;
+}
+
 void print_statistics(CommandContext& context, Generator& generator, const Answer& answer) {
   const Engine& engine = generator.engine();
   const EngineInfo& info = engine.info();
   const Usage& usage = answer.usage;
   const uint32_t computed = usage.prompt_tokens - usage.cached_tokens;
+  const uint64_t peak = peak_memory_bytes();
   std::string decode = "-", bandwidth;
   if (usage.answer_tokens > 1 && usage.decode_seconds > 0) {
     const double speed = (usage.answer_tokens - 1) / usage.decode_seconds;
     const double bytes =
         speed * decode_bytes(info, usage.prompt_tokens + usage.answer_tokens / 2.0);
     decode = fmt::format("{:.1f} tokens/s", speed);
-    if (const auto speeds = engine.devices().front()->measure_speeds();
-        speeds && speeds->read_bytes_per_s > 0) {
-      bandwidth =
-          fmt::format(", {:.1f} GB/s = {:.0f}% of this machine's {:.1f} GB/s", bytes / 1e9,
-                      100 * bytes / speeds->read_bytes_per_s, speeds->read_bytes_per_s / 1e9);
+    if (const double limit = read_speed(context, engine); limit > 0) {
+      bandwidth = fmt::format(", {:.1f} GB/s = {:.0f}% of this machine's {:.1f} GB/s", bytes / 1e9,
+                              100 * bytes / limit, limit / 1e9);
     }
   }
   context.terminal.say(context.terminal.dimmed(fmt::format(
@@ -41,13 +54,18 @@ void print_statistics(CommandContext& context, Generator& generator, const Answe
       "answer {} tokens ({} of thinking), {}{}; peak memory {}",
       info.load_seconds, usage.prompt_tokens, usage.cached_tokens, usage.prompt_seconds,
       usage.prompt_seconds > 0 ? computed / usage.prompt_seconds : 0.0, usage.answer_tokens,
-      answer.thinking_tokens, decode, bandwidth, format_bytes(peak_memory_bytes()))));
+      answer.thinking_tokens, decode, bandwidth, format_bytes(peak))));
 }
 
 // A prompt as an argument, standard input, or both (the argument asks, the input is what it asks
 // about).
-Result<std::string> one_prompt(const CommandContext& context, const std::string& argument) {
+Result<std::string> one_prompt(CommandContext& context, const std::string& argument) {
   if (context.terminal.input_is_terminal()) return argument;
+  constexpr int kPatienceMs = 2000;
+  pollfd input_ready{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
+  if (poll(&input_ready, 1, kPatienceMs) == 0) {
+    context.terminal.say("hadal: waiting for standard input (give < /dev/null if it has nothing)");
+  }
   HADAL_TRY(std::string input, read_text("-"));
   while (!input.empty() && (input.back() == '\n' || input.back() == '\r')) input.pop_back();
   if (argument.empty()) return input;

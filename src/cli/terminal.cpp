@@ -22,10 +22,26 @@ void write_notice(std::string_view text) {
   std::fflush(stderr);
 }
 
+bool steers(uint32_t code_point) {
+  if (code_point == '\n' || code_point == '\t') return false;
+  return code_point < 0x20 || (code_point >= 0x7f && code_point < 0xa0);
+}
+
 }  // namespace
 
-Terminal::Terminal(bool no_color)
-    : no_color_(no_color),
+std::string without_controls(std::string_view text) {
+  std::string result;
+  for (size_t at = 0; at < text.size();) {
+    const DecodedCodePoint point = decode_code_point(text, at);
+    const bool bad = point.value == kInvalidCodePoint || steers(point.value);
+    append_code_point(result, bad ? kReplacementCharacter : point.value);
+    at += point.bytes;
+  }
+  return result;
+}
+
+Terminal::Terminal(TerminalOptions options)
+    : options_(options),
       input_is_terminal_(isatty(STDIN_FILENO) == 1),
       output_is_terminal_(isatty(STDOUT_FILENO) == 1),
       notices_are_terminal_(isatty(STDERR_FILENO) == 1) {}
@@ -44,15 +60,15 @@ void Terminal::say(std::string_view line) {
 }
 
 void Terminal::warn(std::string_view line) {
-  say(fmt::format("hadal: warning: {}", line));
+  say(fmt::format("hadal: warning: {}", without_controls(line)));
 }
 
 void Terminal::error(std::string_view message) {
-  say(fmt::format("hadal: {}", message));
+  say(fmt::format("hadal: {}", without_controls(message)));
 }
 
 std::string Terminal::dimmed(std::string_view text) const {
-  if (no_color_ || !notices_are_terminal_) return std::string(text);
+  if (!options_.color || !notices_are_terminal_) return std::string(text);
   return fmt::format("{}{}{}", kDim, text, kPlain);
 }
 
@@ -62,7 +78,11 @@ void Terminal::notice(std::string_view text) {
 }
 
 void Terminal::progress(std::string_view what, double fraction) {
-  if (!notices_are_terminal_) return;
+  if (!notices_are_terminal_ || !options_.moving_lines) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (!progress_begun_) progress_begin_ = now;
+  progress_begun_ = true;
+  if (now - progress_begin_ < kProgressDelay) return;
   const int percent = static_cast<int>(100 * std::clamp(fraction, 0.0, 1.0));
   const int room = static_cast<int>(columns()) - static_cast<int>(display_width(what)) - 8;
   std::string bar;
@@ -77,6 +97,7 @@ void Terminal::progress(std::string_view what, double fraction) {
 }
 
 void Terminal::clear_progress() {
+  progress_begun_ = false;
   if (!progress_shown_) return;
   write_notice("\r\033[K");
   progress_shown_ = false;
@@ -84,6 +105,8 @@ void Terminal::clear_progress() {
 
 void Terminal::write(std::string_view text) {
   clear_progress();
+  std::string safe;
+  if (output_is_terminal_) text = safe = without_controls(text);
   while (!text.empty() && write_error_ == 0) {
     const ssize_t written = ::write(STDOUT_FILENO, text.data(), text.size());
     if (written >= 0) {
@@ -109,7 +132,7 @@ void WrappingWriter::emit(std::string_view text) {
   if (stream_ == Stream::kAnswer) {
     terminal_.write(text);
   } else {
-    terminal_.notice(terminal_.dimmed(text));
+    terminal_.notice(terminal_.dimmed(without_controls(text)));
   }
 }
 
@@ -122,7 +145,9 @@ void WrappingWriter::flush_word() {
     column_ = 0;
   }
   emit(word_);
-  column_ = (column_ + width) % std::max(columns, 1u);
+  column_ += width;
+  // The terminal breaks what is longer than a line. A full line is full, not the next one's start.
+  if (column_ > columns) column_ = (column_ - 1) % columns + 1;
   word_.clear();
 }
 

@@ -1,8 +1,9 @@
 // What the person sees. The answer alone goes to standard output; everything else (notices,
-// progress, thinking, statistics) goes to standard error. Colours and moving lines only where the
-// stream is a terminal and NO_COLOR allows them.
+// progress, thinking, statistics) goes to standard error. Colours only where the stream is a
+// terminal and NO_COLOR allows them, moving lines only on a terminal that can move them.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -11,9 +12,18 @@
 
 namespace hadal {
 
+// A model's words and a file's strings must not steer the terminal: control characters but newline
+// and tab become U+FFFD, as does what is no UTF-8.
+std::string without_controls(std::string_view text);
+
+struct TerminalOptions {
+  bool color = true;
+  bool moving_lines = true;  // false: TERM=dumb
+};
+
 class Terminal {
  public:
-  explicit Terminal(bool no_color);
+  explicit Terminal(TerminalOptions options);
 
   bool input_is_terminal() const { return input_is_terminal_; }
   bool output_is_terminal() const { return output_is_terminal_; }
@@ -21,25 +31,28 @@ class Terminal {
   uint32_t columns() const;  // of the terminal now (it may be resized); 80 where there is none
 
   void say(std::string_view line);                  // a line on standard error
-  void warn(std::string_view line);                 // "hadal: warning: ..."
-  void error(std::string_view message);             // "hadal: ..."
+  void warn(std::string_view line);                 // "hadal: warning: ...", without_controls
+  void error(std::string_view message);             // "hadal: ...", without_controls
   std::string dimmed(std::string_view text) const;  // for standard error
   void notice(std::string_view text);               // standard error, no newline, flushed
 
-  // One line on standard error that is rewritten in place; not shown where standard error is no
-  // terminal.
+  // One line on standard error that is rewritten in place. Work that is done within a moment
+  // (kProgressDelay after the first call since the last clear_progress()) shows none.
   void progress(std::string_view what, double fraction);  // fraction in [0, 1]
   void clear_progress();
 
-  // Standard output, unbuffered from the reader's view. After a failed write all later ones are
-  // dropped; the first failure is kept for output_status().
+  static constexpr std::chrono::milliseconds kProgressDelay{200};
+
+  // Standard output, unbuffered from the reader's view; without_controls on a terminal. After a
+  // failed write all later ones are dropped; the first failure is kept for output_status().
   void write(std::string_view text);
   Status output_status();
 
  private:
-  bool no_color_;
+  TerminalOptions options_;
   bool input_is_terminal_, output_is_terminal_, notices_are_terminal_;
-  bool progress_shown_ = false;
+  bool progress_shown_ = false, progress_begun_ = false;
+  std::chrono::steady_clock::time_point progress_begin_;
   int write_error_ = 0;
 };
 

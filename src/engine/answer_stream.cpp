@@ -54,6 +54,11 @@ void AnswerStream::on_finish(FinishReason reason, const Usage& usage, std::strin
   finished_ = true;
 }
 
+bool AnswerStream::still_wanted() {
+  if (!unwanted_ && on_delta_ && !on_delta_({})) unwanted_ = true;
+  return !unwanted_;
+}
+
 // Control tokens are no text, but for those that mark thinking.
 std::string_view AnswerStream::visible_bytes(TokenId token) const {
   const std::string_view bytes = tokenizer_.token_bytes(token);

@@ -25,6 +25,7 @@ class AnswerStream : public TokenSink {
   void on_finish(FinishReason reason, const Usage& usage, std::string_view error) override;
 
   bool finished() const { return finished_; }
+  bool still_wanted();  // asks the caller, with an empty delta
   const std::string& error() const { return error_; }
   Answer take_answer() { return std::move(answer_); }
 

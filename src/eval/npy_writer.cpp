@@ -36,10 +36,11 @@ NpyWriter::~NpyWriter() {
   if (file_ == nullptr) return;
   file_.reset();
   std::error_code ignored;
-  std::filesystem::remove(part(), ignored);
+  if (!in_place_) std::filesystem::remove(part(), ignored);
 }
 
 std::filesystem::path NpyWriter::part() const {
+  if (in_place_) return path_;
   std::filesystem::path part = path_;
   part += ".part";
   return part;
@@ -51,6 +52,10 @@ Status NpyWriter::failed(int error) const {
 
 Result<NpyWriter> NpyWriter::create(std::filesystem::path path, uint64_t rows, uint64_t columns) {
   NpyWriter writer(std::move(path), nullptr, rows, columns);
+  // A device or a pipe is written to; a rename would put a file in its place.
+  std::error_code ignored;
+  const auto status = std::filesystem::status(writer.path_, ignored);
+  writer.in_place_ = std::filesystem::exists(status) && !std::filesystem::is_regular_file(status);
   writer.file_.reset(std::fopen(writer.part().c_str(), "wb"));
   if (writer.file_ == nullptr) return forward_error(writer.failed(errno));
   const std::string bytes = header(rows, columns);
@@ -73,7 +78,7 @@ Status NpyWriter::finish() {
   CHECK(rows_left_ == 0);
   if (std::fflush(file_.get()) != 0) return failed(errno);
   std::error_code error;
-  std::filesystem::rename(part(), path_, error);
+  if (!in_place_) std::filesystem::rename(part(), path_, error);
   if (error) return failed(error.value());
   file_.reset();
   return {};

@@ -1,7 +1,7 @@
 // Writes a float32 matrix row by row as NumPy's .npy (format version 1.0,
 // https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html). The file appears under
 // its name when finish() succeeds; until then it is `path` + ".part", which the writer removes if
-// it ends before.
+// it ends before. What exists and is no regular file (a device, a pipe) is written to as it is.
 #pragma once
 
 #include <cstdint>
@@ -36,6 +36,7 @@ class NpyWriter {
   std::filesystem::path path_;
   std::unique_ptr<std::FILE, Close> file_;
   uint64_t rows_left_, columns_;
+  bool in_place_ = false;
 };
 
 }  // namespace hadal

@@ -86,7 +86,11 @@ Result<fs::path> ModelStore::resolve(std::string_view model) const {
   if (model.empty())
     return fail("the model's name is empty. `hadal list` shows the models you have.");
   std::error_code error;
-  if (fs::path direct(model); fs::exists(direct, error)) return direct;
+  const fs::path direct(model);
+  const bool exists = fs::exists(direct, error);
+  const bool is_model =
+      !fs::is_directory(direct, error) || fs::exists(direct / "config.json", error);
+  if (exists && is_model) return direct;
   HADAL_TRY(const std::vector<StoredModel> models, list());
   std::string wanted = lower_case(model);
   if (wanted.ends_with(".gguf")) wanted.resize(wanted.size() - 5);
@@ -95,6 +99,7 @@ Result<fs::path> ModelStore::resolve(std::string_view model) const {
     if (lower_case(stored.name) == wanted) return stored.path;
     names.push_back(stored.name);
   }
+  if (exists) return direct;  // some folder; whoever opens it says what it lacks
   if (names.empty()) {
     return fail(
         "{}: no such file or folder, and there is no model in {}. Give the path of a .gguf file or "

@@ -28,9 +28,9 @@ class ModelStore {
   // Sorted by name. A folder that does not exist holds none.
   Result<std::vector<StoredModel>> list() const;
 
-  // What a person typed -> a path that exists: a path as it is, else a stored name (case does not
-  // matter, `.gguf` may be left out). Errors: what was looked for, where, the names there are, and
-  // what to type.
+  // What a person typed -> a path that exists: a file or a folder with a config.json as it is, else
+  // a stored name (case does not matter, `.gguf` may be given), else any folder of that path.
+  // Errors: what was looked for, where, the names there are, and what to type.
   Result<std::filesystem::path> resolve(std::string_view model) const;
 
   // The model of `hadal run` without a name: the demo model (kDemoModel), else the tiny one that a

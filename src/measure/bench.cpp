@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <fstream>
 #include <memory>
 
 #include "base/check.h"
@@ -54,6 +55,21 @@ Result<Usage> run_once(Engine& engine, std::vector<TokenId> prompt, uint32_t new
   return sink->usage;
 }
 
+Status check_options(const BenchOptions& options, const EngineInfo& info) {
+  if (options.prompt_tokens == 0 && options.decode_tokens == 0) {
+    return fail("nothing to measure: both the prompt and the decode length are 0");
+  }
+  if (options.decode_tokens == 1) return fail("decode speed needs at least 2 tokens");
+  if (options.repetitions == 0) return fail("nothing to measure: 0 repetitions");
+  const uint64_t longest =
+      std::max<uint64_t>(uint64_t{options.prompt_tokens} + 1, uint64_t{options.decode_tokens} + 1);
+  if (longest > info.context_tokens) {
+    return fail("a run of {} tokens does not fit the context of {}; give --context {}", longest,
+                info.context_tokens, longest);
+  }
+  return {};
+}
+
 }  // namespace
 
 Spread spread_of(std::vector<double> samples) {
@@ -76,35 +92,31 @@ uint64_t peak_memory_bytes() {
   return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
 }
 
+void forget_peak_memory() {
+  std::ofstream("/proc/self/clear_refs") << "5";  // proc(5): resets VmHWM
+}
+
 Result<BenchReport> bench(Engine& engine, const BenchOptions& options,
-                          const std::function<void(std::string_view)>& progress) {
+                          const std::function<void(const BenchProgress&)>& progress) {
+  HADAL_TRY_VOID(check_options(options, engine.info()));
   const EngineInfo& info = engine.info();
-  if (options.prompt_tokens == 0 && options.decode_tokens == 0) {
-    return fail("nothing to measure: both the prompt and the decode length are 0");
-  }
-  if (options.decode_tokens == 1) return fail("decode speed needs at least 2 tokens");
-  const uint64_t longest =
-      std::max<uint64_t>(uint64_t{options.prompt_tokens} + 1, uint64_t{options.decode_tokens} + 1);
-  if (longest > info.context_tokens) {
-    return fail("a run of {} tokens does not fit the context of {}; give --context {}", longest,
-                info.context_tokens, longest);
-  }
-  Device& device = *engine.devices().front();
-  std::vector<double> prompt_speeds, decode_speeds, first_token_times, bandwidths;
-  const auto measure_bandwidth = [&]() -> Status {
-    if (progress) progress("memory bandwidth");
-    HADAL_TRY(const DeviceSpeeds speeds, device.measure_speeds());
-    bandwidths.push_back(speeds.read_bytes_per_s);
-    return {};
+  const uint32_t kinds =
+      (options.prompt_tokens > 0 ? 1 : 0) + (options.decode_tokens > 0 ? 1 : 0) + 1;
+  const double stages = 1.0 + static_cast<double>(uint64_t{kinds} * options.repetitions);
+  uint32_t stages_done = 0;
+  const auto begin_stage = [&](std::string_view stage) {
+    if (progress) progress({.stage = stage, .done = stages_done / stages});
+    ++stages_done;
   };
+  std::vector<double> prompt_speeds, decode_speeds, first_token_times, bandwidths;
+  uint64_t peak = 0;
   // The first run pays for page faults and for memory the engine takes once; it is not counted.
-  if (progress) progress("warm-up");
+  begin_stage("warm-up");
   HADAL_TRY([[maybe_unused]] const Usage warm,
             run_once(engine, arbitrary_tokens(8, info.vocabulary, 0), 4));
-  HADAL_TRY_VOID(measure_bandwidth());
   for (uint32_t repetition = 1; repetition <= options.repetitions; ++repetition) {
     if (options.prompt_tokens > 0) {
-      if (progress) progress("prompt");
+      begin_stage("prompt");
       HADAL_TRY(const Usage usage,
                 run_once(engine,
                          arbitrary_tokens(options.prompt_tokens, info.vocabulary, repetition), 1));
@@ -112,13 +124,16 @@ Result<BenchReport> bench(Engine& engine, const BenchOptions& options,
       first_token_times.push_back(usage.prompt_seconds);
     }
     if (options.decode_tokens > 0) {
-      if (progress) progress("decode");
+      begin_stage("decode");
       HADAL_TRY(const Usage usage,
                 run_once(engine, arbitrary_tokens(1, info.vocabulary, repetition),
                          options.decode_tokens));
       decode_speeds.push_back((options.decode_tokens - 1) / usage.decode_seconds);
     }
-    HADAL_TRY_VOID(measure_bandwidth());
+    if (repetition == 1) peak = peak_memory_bytes();
+    begin_stage("memory bandwidth");
+    HADAL_TRY(const DeviceSpeeds speeds, engine.devices().front()->measure_speeds());
+    bandwidths.push_back(speeds.read_bytes_per_s);
   }
 
   BenchReport report{.prompt_tokens = options.prompt_tokens,
@@ -137,7 +152,7 @@ Result<BenchReport> bench(Engine& engine, const BenchOptions& options,
       report.bandwidth_percent = 100 * report.decode_bytes_per_s / report.read_bytes_per_s.median;
     }
   }
-  report.peak_memory_bytes = peak_memory_bytes();
+  report.peak_memory_bytes = peak;
   return report;
 }
 

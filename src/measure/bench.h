@@ -32,18 +32,26 @@ struct BenchReport {
   // Bytes a decode step must read: weights, and the keys and values of the context so far, on the
   // mean over the steps.
   double decode_bytes_per_token = 0;
-  double decode_bytes_per_s = 0;   // at the median speed
-  double bandwidth_percent = 0;    // of read_bytes_per_s
-  Spread read_bytes_per_s;         // the device's, measured before and after each repetition
-  uint64_t peak_memory_bytes = 0;  // of this process, mapped file pages included
+  double decode_bytes_per_s = 0;  // at the median speed
+  double bandwidth_percent = 0;   // of read_bytes_per_s
+  Spread read_bytes_per_s;        // the device's, measured after each repetition
+  // Of this process, mapped file pages included; without the block that the bandwidth is measured
+  // on.
+  uint64_t peak_memory_bytes = 0;
+};
+
+struct BenchProgress {
+  std::string_view stage;  // what runs now
+  double done = 0;         // share of the stages that are behind, in [0, 1)
 };
 
 Result<BenchReport> bench(Engine& engine, const BenchOptions& options,
-                          const std::function<void(std::string_view stage)>& progress = {});
+                          const std::function<void(const BenchProgress&)>& progress = {});
 
 // Resident memory of this process at its highest (VmHWM), mapped file pages included; 0 where the
 // system does not say.
 uint64_t peak_memory_bytes();
+void forget_peak_memory();  // counts anew from here, where the system lets it
 
 // Bytes a decode step reads at a context of `tokens`.
 double decode_bytes(const EngineInfo& info, double tokens);

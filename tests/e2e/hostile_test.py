@@ -15,7 +15,7 @@ from conftest import CRASH_WORDS, PROGRAM, TINY, real_model
 KINDS = {
     "empty.gguf": (b"", "empty"),
     "pointer.gguf": (b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 98362432\n", "LFS"),
-    "page.gguf": (b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>", "HTML"),
+    "page.gguf": (b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>", "web page"),
     "packed.gguf": (gzip.compress(b"GGUF" * 100), "gzip"),
     "notes.gguf": (b"These are my notes about models.\n" * 20, "notes.gguf"),
     "magic.gguf": (b"GGUF", "magic.gguf"),
