@@ -107,10 +107,11 @@ Result<Answer> Generator::generate(const Prompt& prompt, const GenerationOptions
   const auto stream = std::make_shared<AnswerStream>(*s.tokenizer, thinking_open, options,
                                                      s.thinking_close, on_delta);
   request.sink = stream;
-  HADAL_TRY([[maybe_unused]] const RequestId id, s.engine->submit(std::move(request)));
+  HADAL_TRY(const RequestId id, s.engine->submit(std::move(request)));
   while (!stream->finished()) {
     HADAL_TRY(const bool worked, s.engine->step());
     CHECK(worked || stream->finished());
+    if (!stream->finished() && !stream->still_wanted()) s.engine->cancel(id);
   }
   Answer answer = stream->take_answer();
   if (answer.reason == FinishReason::kFailed) return fail("{}", stream->error());

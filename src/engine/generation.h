@@ -84,8 +84,8 @@ class Generator {
   // No template; BOS where the tokenizer adds it. Special tokens are not read.
   Result<Prompt> raw_prompt(std::string_view text) const;
 
-  // Runs one prompt to its end on this thread. on_delta gets each piece as it becomes certain;
-  // returning false cancels.
+  // Runs one prompt to its end on this thread. on_delta gets each piece as it becomes certain, and
+  // an empty one after each step, so that a long prompt can be left too; returning false cancels.
   Result<Answer> generate(const Prompt& prompt, const GenerationOptions& options,
                           const std::function<bool(const TextDelta&)>& on_delta);
 
