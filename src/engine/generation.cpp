@@ -7,6 +7,7 @@
 #include "engine/answer_stream.h"
 #include "engine/chat_prompt.h"
 #include "engine/sampling_defaults.h"
+#include "text/builtin_templates.h"
 #include "text/chat_template.h"
 
 namespace hadal {
@@ -23,6 +24,7 @@ struct Generator::State {
 
   Status open_text(const GeneratorOptions& options);
   void open_template(const GeneratorOptions& options);
+  std::optional<std::string_view> builtin_source() const;
 };
 
 namespace {
@@ -31,9 +33,8 @@ namespace {
 bool carries_tokenizer(const ModelFile& file) {
   if (file.dialect() == Dialect::kGguf) return file.metadata().has("tokenizer.ggml.model");
   std::error_code ignored;
-  const std::filesystem::path folder = std::filesystem::is_directory(file.path(), ignored)
-                                           ? file.path()
-                                           : file.path().parent_path();
+  const std::filesystem::path folder =
+      std::filesystem::is_directory(file.path(), ignored) ? file.path() : file.path().parent_path();
   for (const char* name : {"tokenizer.json", "vocab.json", "encoder.json", "tokenizer.model"}) {
     if (std::filesystem::exists(folder / name, ignored)) return true;
   }
@@ -129,6 +130,7 @@ Status Generator::State::open_text(const GeneratorOptions& options) {
   return {};
 }
 
+// The option's, else the model's own, else one of ours that what is known of the model speaks for.
 void Generator::State::open_template(const GeneratorOptions& options) {
   knows_thinking = tokenizer->find(kThinkBegin).has_value();
   std::optional<std::string> source = options.chat_template;
@@ -140,9 +142,23 @@ void Generator::State::open_template(const GeneratorOptions& options) {
     }
     source = std::move(*own);
   }
+  if (!source) {
+    if (const auto ours = builtin_source()) source = std::string(*ours);
+  }
   if (!source) return;
   knows_thinking = knows_thinking || source->find(kThinkEnd) != std::string::npos;
   chat_template.emplace(ChatTemplate::parse(*source));
+}
+
+std::optional<std::string_view> Generator::State::builtin_source() const {
+  const Metadata& metadata = file->metadata();
+  const std::string architecture = file->architecture().value_or("");
+  const std::string file_name = file->path().filename().string();
+  return builtin_template(
+      {.architecture = architecture,
+       .name = metadata.string("general.name").value_or(file_name),
+       .pre_tokenizer = metadata.string("tokenizer.ggml.pre").value_or(tokenizer->pre_tokenizer()),
+       .has_token = [&](std::string_view token) { return tokenizer->find(token).has_value(); }});
 }
 
 }  // namespace hadal
