@@ -59,6 +59,8 @@ TEST_P(RealModels, EveryStageIsTheGolden) {
   auto model = ModelHarness::open(c.file, {.devices = {device->get()}});
   ASSERT_TRUE(model) << model.error().message;
 
+  EXPECT_TRUE((*model)->config().warnings.empty()) << (*model)->config().warnings.front();
+
   RecordingTap tap;
   auto logits = (*model)->feed(golden->tokens, 512, &tap);
   ASSERT_TRUE(logits) << logits.error().message;
