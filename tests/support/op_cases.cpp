@@ -42,7 +42,7 @@ constexpr BoundRow kBounds[] = {
     {"matmul one column", {8e-8, 3e-7}, {1e-6, 4e-6}},
     // Scale: greatest |value| x (1 + score scale x |query| |key|): the second part is what an error
     // of a score's last place does to its weight.
-    {"attention", {6e-8, 2e-7}, {1e-7, 1e-6}},
+    {"attention", {5e-9, 4e-8}, {1e-7, 1e-6}},
 };
 
 using Shared = std::shared_ptr<const Matrix>;

@@ -144,19 +144,19 @@ void ReferenceOps::attend(const AttentionArgs& args, uint32_t sequence) {
   scores_.resize(pool_.threads());
   for (auto& scores : scores_) scores.resize(size_t{length} + value_width);
   for (uint32_t kv_head = 0; kv_head < args.kv_heads; ++kv_head) {
-    parallel(length, 16, [&](size_t from, size_t to, uint32_t) {
-      for (size_t p = from; p < to; ++p) {
-        const size_t row = cache_row(args.cache, args.layout, sequence, static_cast<uint32_t>(p));
-        load_row(args.cache.keys, row, size_t{kv_head} * key_width, key_width,
-                 keys_.data() + p * key_width);
-        load_row(args.cache.values, row, size_t{kv_head} * value_width, value_width,
-                 values_.data() + p * value_width);
-      }
-    });
-    // Thread by thread every n-th (token, head): later tokens see more, so runs would be unequal.
-    pool_.run([&](uint32_t thread) {
-      double* scores = scores_[thread].data();
-      for (size_t i = thread; i < size_t{tokens} * group; i += pool_.threads()) {
+    parallel(length, 16, size_t{length} * (key_width + value_width),
+             [&](size_t from, size_t to, uint32_t) {
+               for (size_t p = from; p < to; ++p) {
+                 const size_t row =
+                     cache_row(args.cache, args.layout, sequence, static_cast<uint32_t>(p));
+                 load_row(args.cache.keys, row, size_t{kv_head} * key_width, key_width,
+                          keys_.data() + p * key_width);
+                 load_row(args.cache.values, row, size_t{kv_head} * value_width, value_width,
+                          values_.data() + p * value_width);
+               }
+             });
+    const auto attend_every = [&](size_t first, size_t step, double* scores) {
+      for (size_t i = first; i < size_t{tokens} * group; i += step) {
         const size_t token = first_token + i / group;
         const size_t head = size_t{kv_head} * group + i % group;
         attend_head(
@@ -166,7 +166,14 @@ void ReferenceOps::attend(const AttentionArgs& args, uint32_t sequence) {
             key_width, value_width, double{args.scale}, scores, scores + length,
             static_cast<float*>(args.out.data) + token * args.out.row_stride + head * value_width);
       }
-    });
+    };
+    const size_t work = size_t{tokens} * group * length * (key_width + value_width);
+    if (work < kWorkAlone) {
+      attend_every(0, 1, scores_[0].data());
+    } else {  // thread by thread every n-th: later tokens see more, so runs would be unequal
+      pool_.run(
+          [&](uint32_t thread) { attend_every(thread, pool_.threads(), scores_[thread].data()); });
+    }
   }
 }
 

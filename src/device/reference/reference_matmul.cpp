@@ -74,7 +74,8 @@ void ReferenceOps::project(const Projection& projection, uint32_t tokens, uint32
     bias = values.data();
   }
   const MappedWeight::Matrix matrix = weight.expert(0);
-  parallel(weight.rows(), kRowsAtOnce, [&](size_t first, size_t last, uint32_t thread) {
+  const size_t work = size_t{weight.rows()} * columns * std::max(tokens, 2u);
+  parallel(weight.rows(), kRowsAtOnce, work, [&](size_t first, size_t last, uint32_t thread) {
     float* decoded = row_[thread].data();
     double* rows = rows_[thread].data();  // [kRowsAtOnce / kTileRows][columns][kTileRows]
     for (size_t group = first; group < last; group += kRowsAtOnce) {

@@ -91,17 +91,18 @@ void ReferenceOps::swiglu(const SwigluArgs& args) {
   const uint32_t width = args.out.columns;
   CHECK(args.gate.columns == width && args.up.columns == width);
   CHECK(args.gate.rows == args.out.rows && args.up.rows == args.out.rows);
-  parallel(args.out.rows, 1, [&](size_t first, size_t last, uint32_t) {
-    for (size_t row = first; row < last; ++row) {
-      const float* gate = row_of(args.gate, row);
-      const float* up = row_of(args.up, row);
-      float* out = row_of(args.out, row);
-      for (uint32_t i = 0; i < width; ++i) {
-        const double value = gate[i];
-        out[i] = static_cast<float>(value / (1.0 + std::exp(-value)) * double{up[i]});
-      }
-    }
-  });
+  parallel(args.out.rows, 1, size_t{args.out.rows} * width * 8,
+           [&](size_t first, size_t last, uint32_t) {
+             for (size_t row = first; row < last; ++row) {
+               const float* gate = row_of(args.gate, row);
+               const float* up = row_of(args.up, row);
+               float* out = row_of(args.out, row);
+               for (uint32_t i = 0; i < width; ++i) {
+                 const double value = gate[i];
+                 out[i] = static_cast<float>(value / (1.0 + std::exp(-value)) * double{up[i]});
+               }
+             }
+           });
 }
 
 void ReferenceOps::gather_rows(const GatherRowsArgs& args) {

@@ -24,12 +24,17 @@ class ReferenceOps final : public Ops {
   ThreadPool& pool() { return pool_; }
 
  private:
+  static constexpr size_t kWorkAlone = 1 << 16;
+
   void check(const Tensor& tensor) const;
   void check(const Weight& weight) const;
 
   // body(first, last, thread) over [0, count), cut into one run of multiples of `step` a thread.
+  // `work` is the additions in all: what is done sooner than a thread wakes, the caller does alone.
   template <typename Body>
-  void parallel(size_t count, size_t step, Body&& body) {
+  void parallel(size_t count, size_t step, size_t work, Body&& body) {
+    if (count == 0) return;
+    if (work < kWorkAlone) return body(size_t{0}, count, uint32_t{0});
     const size_t groups = (count + step - 1) / step;
     pool_.run([&](uint32_t thread) {
       const size_t first = groups * thread / pool_.threads() * step;
