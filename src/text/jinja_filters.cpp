@@ -133,12 +133,12 @@ Result<Value> filter_truncate(Interpreter& interpreter, const Value& value,
   if (bound.has(2)) {
     HADAL_TRY(end, to_text(interpreter.budget(), bound[2]));
   }
-  if (!value.is_string()) return fail("a string is needed, not a {}", type_name(value));
-  const Text& text = value.text();
   const auto end_length = static_cast<int64_t>(count_code_points(end.view()));
   if (wanted < end_length || leeway < 0) return fail("truncate() to {} characters", wanted);
-  const auto length = static_cast<int64_t>(count_code_points(text.view()));
-  if (length - leeway <= wanted) return value;
+  HADAL_TRY(const size_t count, length(value));
+  if (static_cast<int64_t>(count) - leeway <= wanted) return value;
+  if (!value.is_string()) return fail("a string is needed, not a {}", type_name(value));
+  const Text& text = value.text();
   Text kept =
       text.slice(0, code_point_offset(text.view(), static_cast<size_t>(wanted - end_length)));
   if (!bound.truth_or(1, false)) kept = split_from_right(kept, " ", 1)[0];
@@ -376,7 +376,8 @@ Result<Value> filter_attr(Interpreter& interpreter, const Value& value,
   if (!bound[0].is_string()) return fail("attr() needs a name");
   const std::string_view name = bound[0].text().view();
   const bool only_items = value.is(Kind::dict) && find_method(Kind::dict, name) == nullptr;
-  if (value.is_undefined() || only_items) {
+  if (value.is_undefined()) return fail("{}", value.undefined_story());
+  if (only_items) {
     return make_undefined(fmt::format("'{}' has no attribute '{}'", type_name(value), name));
   }
   return interpreter.attribute(value, name);

@@ -387,7 +387,7 @@ Result<bool> contains(Budget& budget, const Value& container, const Value& item)
     case Kind::tuple:
       return any_equal(budget, container.items(), item);
     case Kind::dict:
-      if (item.is_sequence() || item.is(Kind::dict)) {
+      if (item.is(Kind::list) || item.is(Kind::dict)) {
         return fail("a {} cannot be a key of a dict", type_name(item));
       }
       return container.dict().find(item) != nullptr;
@@ -489,10 +489,12 @@ Result<Value> slice(Budget& budget, const Value& value, const SliceBounds& bound
 namespace {
 
 // Whether `left` must come after `right`.
-Result<bool> out_of_order(Budget& budget, const Keyed& left, const Keyed& right, bool reverse) {
+Result<bool> out_of_order(Budget& budget, const Keyed& left, const Keyed& right,
+                          const SortOptions& options) {
   for (size_t i = 0; i < left.keys.size(); i++) {
-    const Value& low = reverse ? left.keys[i] : right.keys[i];
-    const Value& high = reverse ? right.keys[i] : left.keys[i];
+    const Value& low = options.reverse ? left.keys[i] : right.keys[i];
+    const Value& high = options.reverse ? right.keys[i] : left.keys[i];
+    if (options.plain_keys) return compare(budget, Operator::less, low, high);
     HADAL_TRY(const bool same, equals(budget, low, high));
     if (!same) return compare(budget, Operator::less, low, high);
   }
@@ -502,7 +504,7 @@ Result<bool> out_of_order(Budget& budget, const Keyed& left, const Keyed& right,
 }  // namespace
 
 // A merge sort of our own: a comparison may fail, and may be inconsistent (NaN).
-Status sort_by_keys(Budget& budget, std::vector<Keyed>& values, bool reverse) {
+Status sort_by_keys(Budget& budget, std::vector<Keyed>& values, const SortOptions& options) {
   HADAL_TRY_VOID(budget.step_for_items(values.size()));
   std::vector<Keyed> merged(values.size());
   for (size_t width = 1; width < values.size(); width *= 2) {
@@ -514,7 +516,7 @@ Status sort_by_keys(Budget& budget, std::vector<Keyed>& values, bool reverse) {
       for (size_t to = begin; to < end; to++) {
         bool take_right = left == middle;
         if (!take_right && right < end) {
-          HADAL_TRY(take_right, out_of_order(budget, values[left], values[right], reverse));
+          HADAL_TRY(take_right, out_of_order(budget, values[left], values[right], options));
         }
         merged[to] = std::move(values[take_right ? right++ : left++]);
       }

@@ -53,10 +53,15 @@ Result<Value> slice(Budget& budget, const Value& value, const SliceBounds& bound
 
 // Sorts stably by the keys; an error of a comparison ends it.
 struct Keyed {
-  std::vector<Value> keys;  // compared in turn
+  std::vector<Value> keys;  // compared in turn, equal ones passed over
   Value item;
 };
-Status sort_by_keys(Budget& budget, std::vector<Keyed>& values, bool reverse);
+struct SortOptions {
+  bool reverse = false;
+  bool plain_keys =
+      false;  // one key each, compared by < even if equal: none and none do not compare
+};
+Status sort_by_keys(Budget& budget, std::vector<Keyed>& values, const SortOptions& options);
 
 // & < > ' " as HTML entities, each as trusted as what it stands for.
 Text escape_html(const Text& text);

@@ -106,6 +106,9 @@ class LiteralWriter {
     switch (value.kind()) {
       case Kind::string:
         out_.mark(value.text());
+        if (value.is_markup()) {
+          return out_.add(fmt::format("Markup({})", python_literal(value.text().view())));
+        }
         return out_.add(python_literal(value.text().view()));
       case Kind::list:
         return write_items(value.items(), "[", "]", level);
@@ -287,7 +290,7 @@ class JsonWriter {
     if (dict.entries.empty()) return out_.add("{}");
     std::vector<Keyed> entries;
     for (const auto& [key, value] : dict.entries) entries.push_back({{key}, value});
-    if (style_.sort_keys) HADAL_TRY_VOID(sort_by_keys(budget_, entries, false));
+    if (style_.sort_keys) HADAL_TRY_VOID(sort_by_keys(budget_, entries, {}));
     HADAL_TRY_VOID(out_.add("{"));
     for (size_t i = 0; i < entries.size(); i++) {
       if (i > 0) HADAL_TRY_VOID(out_.add(style_.item_separator));
@@ -380,7 +383,10 @@ class PercentFormatter {
       if (at_ < bytes.size()) HADAL_TRY_VOID(directive());
     }
     const size_t given = values_.is(Kind::tuple) ? values_.items().size() : 1;
-    if (!values_.is(Kind::dict) && used_ < given) return fail("a format got too many values");
+    // Python excuses what could be asked for values by name.
+    const bool by_name = values_.is(Kind::dict) || values_.is(Kind::list) ||
+                         values_.is(Kind::range) || values_.is_undefined();
+    if (!by_name && used_ < given) return fail("a format got too many values");
     return std::move(out_);
   }
 

@@ -160,8 +160,9 @@ Result<Value> filter_reverse(Interpreter& interpreter, const Value& value, const
   return make_iterator(&interpreter.budget(), std::move(items));
 }
 
-Result<Value> sorted(Interpreter& interpreter, std::vector<Keyed> keyed, bool reverse) {
-  HADAL_TRY_VOID(sort_by_keys(interpreter.budget(), keyed, reverse));
+Result<Value> sorted(Interpreter& interpreter, std::vector<Keyed> keyed,
+                     const SortOptions& options) {
+  HADAL_TRY_VOID(sort_by_keys(interpreter.budget(), keyed, options));
   std::vector<Value> items;
   items.reserve(keyed.size());
   for (Keyed& entry : keyed) items.push_back(std::move(entry.item));
@@ -194,7 +195,7 @@ Result<Value> filter_sort(Interpreter& interpreter, const Value& value,
     }
     keyed.push_back(std::move(entry));
   }
-  return sorted(interpreter, std::move(keyed), bound.truth_or(0, false));
+  return sorted(interpreter, std::move(keyed), {.reverse = bound.truth_or(0, false)});
 }
 
 Result<Value> filter_dictsort(Interpreter& interpreter, const Value& value,
@@ -215,7 +216,8 @@ Result<Value> filter_dictsort(Interpreter& interpreter, const Value& value,
     HADAL_TRY(Value pair, make_tuple(&interpreter.budget(), {key, entry}));
     keyed.push_back({.keys = {std::move(sort_key)}, .item = std::move(pair)});
   }
-  return sorted(interpreter, std::move(keyed), bound.truth_or(2, false));
+  return sorted(interpreter, std::move(keyed),
+                {.reverse = bound.truth_or(2, false), .plain_keys = true});
 }
 
 Result<Value> filter_unique(Interpreter& interpreter, const Value& value,
@@ -224,7 +226,6 @@ Result<Value> filter_unique(Interpreter& interpreter, const Value& value,
   HADAL_TRY(const AttributePath path,
             attribute_path(interpreter, bound.has(1) ? bound[1] : Value::none()));
   HADAL_TRY(const std::vector<Value> items, iterate(interpreter.budget(), value));
-  HADAL_TRY(const Value empty, make_list(nullptr, {}));
   std::vector<Value> seen;
   std::vector<Value> kept;
   for (const Value& item : items) {
@@ -319,7 +320,7 @@ Result<Value> filter_groupby(Interpreter& interpreter, const Value& value,
     }
     keyed.push_back({.keys = {std::move(key)}, .item = item});
   }
-  HADAL_TRY_VOID(sort_by_keys(interpreter.budget(), keyed, false));
+  HADAL_TRY_VOID(sort_by_keys(interpreter.budget(), keyed, {.plain_keys = true}));
   std::vector<Value> groups;
   for (size_t begin = 0; begin < keyed.size();) {
     std::vector<Value> members;
