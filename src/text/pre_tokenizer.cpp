@@ -28,17 +28,6 @@ std::string llama3_pattern(std::string_view numbers) {
       numbers);
 }
 
-std::string deepseek_llm_letters() {
-  std::string letters =
-      "A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-"
-      "ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-"
-      "ώᾀ-ᾴᾶ-ᾼ\u1fbeῂ-ῄῆ-ῌῐ-\u1fd3ῖ-\u1fdbῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤ\u2126ℨ\u212a-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-"
-      "ⳮⳲⳳꙀ-ꙭꚀ-"
-      "ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-"
-      "𞥃";
-  return letters;
-}
-
 // What the names stand for is public: the tokenizer.json files of the models, and llama.cpp's table
 // of names.
 const std::vector<KnownPreTokenizer>& known_table() {
@@ -52,9 +41,8 @@ const std::vector<KnownPreTokenizer>& known_table() {
        .aliases = {"hunyuan-dense", "joyai-llm"}},
       {.name = "deepseek-llm",
        .split = split_deepseek_llm,
-       .patterns = {R"([\r\n])", R"(\s?[)" + deepseek_llm_letters() + "]+",
-                    "\\s?[!-/:-~！-／：-～‘-‟　-。]+", R"(\s+$)", "[一-龥ࠀ-一가-\ud7ff]+",
-                    R"(\p{N}+)"}},
+       .patterns = {R"([\r\n])", deepseek_llm_letters_pattern(), "\\s?[!-/:-~！-／：-～‘-‟　-。]+",
+                    R"(\s+$)", "[一-龥ࠀ-一가-\ud7ff]+", R"(\p{N}+)"}},
       {.name = "deepseek-coder",
        .split = split_deepseek_coder,
        .patterns = {R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", "[一-龥ࠀ-一가-\ud7ff]+",

@@ -419,4 +419,14 @@ void split_default(std::string_view text, WordSink& sink) {
   });
 }
 
+std::string deepseek_llm_letters_pattern() {
+  std::string pattern = R"(\s?[)";
+  for (const Range& range : kLlmLetters) {
+    append_code_point(pattern, range.first);
+    if (range.last > range.first + 1) pattern += '-';
+    if (range.last > range.first) append_code_point(pattern, range.last);
+  }
+  return pattern + "]+";
+}
+
 }  // namespace hadal

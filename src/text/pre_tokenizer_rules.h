@@ -3,6 +3,7 @@
 // it.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "text/pre_tokenizer.h"
@@ -20,5 +21,8 @@ void split_deepseek_llm(std::string_view text, WordSink& sink);
 void split_deepseek_coder(std::string_view text, WordSink& sink);
 void split_deepseek_v3(std::string_view text, WordSink& sink);
 void split_default(std::string_view text, WordSink& sink);
+
+// The second pattern of DeepSeek-LLM: white space and letters, hundreds of them spelled out.
+std::string deepseek_llm_letters_pattern();
 
 }  // namespace hadal
