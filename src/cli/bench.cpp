@@ -105,14 +105,17 @@ Command add_bench(CLI::App& application, CommandContext& context) {
   app->add_option("model", command->model.model,
                   "A name from `hadal list`, a .gguf file or a folder");
   app->add_option("-p,--prompt-tokens", command->bench.prompt_tokens, "Prompt length (0: skip)")
-      ->check(CLI::Range(0u, 1u << 20))
+      ->check(CLI::Range(0u, 1u << 20).description(""))
+      ->type_name("N")
       ->capture_default_str();
   app->add_option("-n,--decode-tokens", command->bench.decode_tokens,
                   "Tokens to generate (0: skip)")
-      ->check(CLI::Range(0u, 1u << 20))
+      ->check(CLI::Range(0u, 1u << 20).description(""))
+      ->type_name("N")
       ->capture_default_str();
   app->add_option("-r,--repetitions", command->bench.repetitions, "Runs; the median is reported")
-      ->check(CLI::Range(1, 100))
+      ->check(CLI::Range(1, 100).description(""))
+      ->type_name("N")
       ->capture_default_str();
   app->add_flag("--json", command->json, "As JSON");
   add_model_options(*app, command->model);

@@ -61,8 +61,8 @@ void Chat::clear() {
 
 Status Chat::run() {
   const InterruptCatcher catcher;
-  context_.terminal.say(fmt::format("{}, context {} tokens. /? for help, /bye to leave.",
-                                    generator_.file().path().filename().string(),
+  context_.terminal.say(fmt::format("{}, context {} tokens (/? for help)",
+                                    generator_.file().path().stem().string(),
                                     generator_.engine().info().context_tokens));
   while (auto message = read_message()) {
     if (message->empty()) continue;
@@ -249,6 +249,7 @@ void Chat::save(const std::string& name) {
       return;
     }
   }
+  std::filesystem::permissions(unfinished, std::filesystem::perms(0600), error);  // theirs alone
   std::filesystem::rename(unfinished, *path, error);
   context_.terminal.say(
       error ? fmt::format("cannot write {}: {}", path->string(), error.message())

@@ -114,21 +114,23 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("--device", options.device, "What computes")
       ->envname("HADAL_DEVICE")
       ->check(CLI::IsMember(device_names()))
+      ->type_name("NAME")
       ->capture_default_str();
   command.add_option("--threads", options.threads, "Threads of the CPU (0: one a physical core)")
       ->envname("HADAL_THREADS")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
+      ->check(CLI::Range(0, 1024).description(""))
+      ->type_name("N");
   command
       .add_option("--instruction-set", options.instruction_set,
                   "Force the CPU's kernels, e.g. avx2 (default: the best this machine has)")
-      ->envname("HADAL_INSTRUCTION_SET");
+      ->envname("HADAL_INSTRUCTION_SET")
+      ->type_name("NAME");
   command
       .add_option("--context", options.context_tokens,
                   "Tokens a conversation may hold (0: what the model and free memory allow)")
       ->envname("HADAL_CONTEXT")
-      ->check(CLI::Range(0u, 1u << 24))
-      ->capture_default_str();
+      ->check(CLI::Range(0u, 1u << 24).description(""))
+      ->type_name("N");
 }
 
 Result<std::unique_ptr<Generator>> open_model(CommandContext& context, const ModelOptions& options,

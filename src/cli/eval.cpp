@@ -109,7 +109,8 @@ Command add_eval(CLI::App& application, CommandContext& context) {
                                      "--chunk tokens, the second half of each scored")
                          ->type_name("FILE");
   app->add_option("--chunk", options->chunk_tokens, "Tokens a chunk")
-      ->check(CLI::Range(4u, 1u << 20))
+      ->check(CLI::Range(4u, 1u << 20).description(""))
+      ->type_name("N")
       ->capture_default_str();
   auto* ids = app->add_option("--token-ids", options->token_ids, "Token ids, e.g. \"1 2 3\"")
                   ->check([](const std::string& text) {

@@ -37,24 +37,24 @@ void print_statistics(CommandContext& context, Generator& generator, const Answe
   const Usage& usage = answer.usage;
   const uint32_t computed = usage.prompt_tokens - usage.cached_tokens;
   const uint64_t peak = peak_memory_bytes();
-  std::string decode = "-", bandwidth;
+  std::string text = fmt::format(
+      "load {:.2f} s, peak memory {}\n"
+      "prompt {} tokens ({} from the cache), first token after {:.3f} s, {:.1f} tokens/s\n"
+      "answer {} tokens ({} of thinking)",
+      info.load_seconds, format_bytes(peak), usage.prompt_tokens, usage.cached_tokens,
+      usage.prompt_seconds, usage.prompt_seconds > 0 ? computed / usage.prompt_seconds : 0.0,
+      usage.answer_tokens, answer.thinking_tokens);
   if (usage.answer_tokens > 1 && usage.decode_seconds > 0) {
     const double speed = (usage.answer_tokens - 1) / usage.decode_seconds;
+    text += fmt::format(", {:.1f} tokens/s", speed);
     const double bytes =
         speed * decode_bytes(info, usage.prompt_tokens + usage.answer_tokens / 2.0);
-    decode = fmt::format("{:.1f} tokens/s", speed);
     if (const double limit = read_speed(context, engine); limit > 0) {
-      bandwidth = fmt::format(", {:.1f} GB/s = {:.0f}% of this machine's {:.1f} GB/s", bytes / 1e9,
-                              100 * bytes / limit, limit / 1e9);
+      text += fmt::format("\nread {:.1f} GB/s, {:.0f}% of this machine's {:.1f} GB/s", bytes / 1e9,
+                          100 * bytes / limit, limit / 1e9);
     }
   }
-  context.terminal.say(context.terminal.dimmed(fmt::format(
-      "load {:.2f} s; prompt {} tokens ({} from the cache), first token after {:.3f} s, {:.1f} "
-      "tokens/s; "
-      "answer {} tokens ({} of thinking), {}{}; peak memory {}",
-      info.load_seconds, usage.prompt_tokens, usage.cached_tokens, usage.prompt_seconds,
-      usage.prompt_seconds > 0 ? computed / usage.prompt_seconds : 0.0, usage.answer_tokens,
-      answer.thinking_tokens, decode, bandwidth, format_bytes(peak))));
+  context.terminal.say(context.terminal.dimmed(text));
 }
 
 // A prompt as an argument, standard input, or both (the argument asks, the input is what it asks
@@ -159,7 +159,8 @@ Result<Answer> stream_answer(CommandContext& context, Generator& generator, cons
     default:
       break;
   }
-  if (options.verbose) print_statistics(context, generator, *result);
+  if (options.verbose && result->usage.answer_tokens > 0)
+    print_statistics(context, generator, *result);
   return result;
 }
 

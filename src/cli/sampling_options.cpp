@@ -86,7 +86,7 @@ void add_generation_options(CLI::App& command, GivenOptions& given) {
             },
             row.help)
         ->envname(environment_twin(name))
-        ->type_name(row.whole ? "INT" : "NUMBER");
+        ->type_name(row.whole ? "N" : "X");
   }
 }
 

@@ -109,9 +109,11 @@ void print_description(Terminal& terminal, const nlohmann::ordered_json& d) {
                                 format_bytes(d["missing_bytes"].get<uint64_t>())));
   }
   line("architecture", text(d["architecture"]));
-  line("parameters", fmt::format("{:.2f} billion in {} tensors, {:.2f} bits each",
-                                 d["parameters"].get<double>() / 1e9, d["tensors"].get<uint64_t>(),
-                                 d["bits_per_weight"].get<double>()));
+  const double parameters = d["parameters"].get<double>();
+  line("parameters", fmt::format("{:.2f} {} in {} tensors, {:.2f} bits each",
+                                 parameters / (parameters < 1e9 ? 1e6 : 1e9),
+                                 parameters < 1e9 ? "million" : "billion",
+                                 d["tensors"].get<uint64_t>(), d["bits_per_weight"].get<double>()));
   if (d.contains("formats")) {
     for (const auto& format : d["formats"]) {
       line("", fmt::format("{:<8} {:>5} tensors {:>9}", text(format["name"]),

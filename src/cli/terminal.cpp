@@ -29,6 +29,33 @@ bool steers(uint32_t code_point) {
 
 }  // namespace
 
+std::string wrapped(std::string_view text, size_t columns) {
+  std::string result;
+  size_t used = 0;
+  while (!text.empty()) {
+    // A word with the spaces before it; they go where it begins a new line.
+    const size_t word_begin = std::min(text.find_first_not_of(' '), text.size());
+    const size_t word_end = std::min(text.find_first_of(" \n", word_begin), text.size());
+    const std::string_view word = text.substr(word_begin, word_end - word_begin);
+    if (used > 0 && used + word_begin + display_width(word) > columns) {
+      result += '\n';
+      used = 0;
+    } else {
+      result.append(word_begin, ' ');
+      used += word_begin;
+    }
+    result += word;
+    used += display_width(word);
+    text.remove_prefix(word_end);
+    if (text.starts_with('\n')) {
+      result += '\n';
+      used = 0;
+      text.remove_prefix(1);
+    }
+  }
+  return result;
+}
+
 std::string without_controls(std::string_view text) {
   std::string result;
   for (size_t at = 0; at < text.size();) {
@@ -56,7 +83,7 @@ uint32_t Terminal::columns() const {
 
 void Terminal::say(std::string_view line) {
   clear_progress();
-  write_notice(fmt::format("{}\n", line));
+  write_notice(fmt::format("{}\n", notices_are_terminal_ ? wrapped(line, columns()) : line));
 }
 
 void Terminal::warn(std::string_view line) {

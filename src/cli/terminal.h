@@ -16,6 +16,9 @@ namespace hadal {
 // and tab become U+FFFD, as does what is no UTF-8.
 std::string without_controls(std::string_view text);
 
+// Lines broken between words at `columns`, as a terminal shows them; a longer word stays whole.
+std::string wrapped(std::string_view text, size_t columns);
+
 struct TerminalOptions {
   bool color = true;
   bool moving_lines = true;  // false: TERM=dumb
@@ -30,7 +33,7 @@ class Terminal {
   bool notices_are_terminal() const { return notices_are_terminal_; }
   uint32_t columns() const;  // of the terminal now (it may be resized); 80 where there is none
 
-  void say(std::string_view line);                  // a line on standard error
+  void say(std::string_view line);                  // on standard error, with a newline; wrapped
   void warn(std::string_view line);                 // "hadal: warning: ...", without_controls
   void error(std::string_view message);             // "hadal: ...", without_controls
   std::string dimmed(std::string_view text) const;  // for standard error

@@ -40,7 +40,7 @@ std::string shown_on_terminal(uint16_t columns, const std::function<void()>& act
   return shown;
 }
 
-std::string wrapped(uint16_t columns, std::initializer_list<const char*> pieces) {
+std::string streamed(uint16_t columns, std::initializer_list<const char*> pieces) {
   return shown_on_terminal(columns, [&] {
     Terminal terminal({});
     WrappingWriter writer(terminal, WrappingWriter::Stream::kAnswer);
@@ -50,29 +50,39 @@ std::string wrapped(uint16_t columns, std::initializer_list<const char*> pieces)
 }
 
 TEST(WrappingWriter, WordsStayWholeHoweverTheyArrive) {
-  EXPECT_EQ(wrapped(20, {"one two three ", "fo", "ur five", " six"}),
+  EXPECT_EQ(streamed(20, {"one two three ", "fo", "ur five", " six"}),
             "one two three four \nfive six\n");
-  EXPECT_EQ(wrapped(20, {"a\n\nb"}), "a\n\nb\n");
+  EXPECT_EQ(streamed(20, {"a\n\nb"}), "a\n\nb\n");
 }
 
 TEST(WrappingWriter, ChineseBreaksAnywhereAndCountsTwoColumns) {
   // Ten wide characters fill a line of 20 columns; the eleventh begins the next.
-  EXPECT_EQ(wrapped(20, {"一二三四五六七八九十", "百"}), "一二三四五六七八九十\n百\n");
+  EXPECT_EQ(streamed(20, {"一二三四五六七八九十", "百"}), "一二三四五六七八九十\n百\n");
   // 19 columns are taken: a wide character does not fit the last one.
-  EXPECT_EQ(wrapped(20, {"abcdefghijklmnopqrs", "百"}), "abcdefghijklmnopqrs\n百\n");
+  EXPECT_EQ(streamed(20, {"abcdefghijklmnopqrs", "百"}), "abcdefghijklmnopqrs\n百\n");
 }
 
 TEST(WrappingWriter, AWordLongerThanTheLineIsLeftToTheTerminal) {
   const std::string link(50, 'x');
-  EXPECT_EQ(wrapped(20, {"see ", link.c_str(), " there"}), "see " + link + " there\n");
+  EXPECT_EQ(streamed(20, {"see ", link.c_str(), " there"}), "see " + link + " there\n");
 }
 
 TEST(WrappingWriter, ANarrowTerminalWrapsByItself) {
-  EXPECT_EQ(wrapped(10, {"internationally known"}), "internationally known\n");
+  EXPECT_EQ(streamed(10, {"internationally known"}), "internationally known\n");
 }
 
 TEST(WrappingWriter, AModelCannotSteerTheTerminal) {
-  EXPECT_EQ(wrapped(40, {"a\033[31mb\x07", "\xc2\x9b", "c"}), "a\uFFFD[31mb\uFFFD\uFFFDc\n");
+  EXPECT_EQ(streamed(40, {"a\033[31mb\x07", "\xc2\x9b", "c"}), "a\uFFFD[31mb\uFFFD\uFFFDc\n");
+}
+
+TEST(Terminal, NoticesBreakBetweenWords) {
+  EXPECT_EQ(wrapped("one two three", 7), "one two\nthree");
+  EXPECT_EQ(wrapped("one two three", 80), "one two three");
+  EXPECT_EQ(wrapped("  kept\n\nspaces  here", 80), "  kept\n\nspaces  here");
+  EXPECT_EQ(wrapped("你好 世界", 5), "你好\n世界");
+  EXPECT_EQ(wrapped("a supercalifragilistic b", 5), "a\nsupercalifragilistic\nb");
+  EXPECT_EQ(wrapped("", 5), "");
+  EXPECT_EQ(wrapped("end ", 5), "end ");
 }
 
 TEST(Terminal, ControlCharactersAndBadBytesAreReplaced) {
