@@ -93,13 +93,17 @@ std::optional<std::string> Chat::read_message() {
     if (!line.text.empty()) editor_.remember(line.text);
     std::string_view text = line.text;
     if (!in_block) {
-      if (!text.starts_with(kBlockMark)) return trimmed(text);
+      if (!text.starts_with(kBlockMark)) {
+        editor_.save_history();
+        return trimmed(text);
+      }
       text.remove_prefix(kBlockMark.size());
       in_block = true;
       if (text.empty()) continue;
     }
     if (text.ends_with(kBlockMark)) {
       text.remove_suffix(kBlockMark.size());
+      editor_.save_history();
       block += text;
       while (!block.empty() && block.back() == '\n') block.pop_back();
       return block;

@@ -74,6 +74,10 @@ Line LineEditor::read(const char* prompt) {
 void LineEditor::remember(const std::string& line) {
   HistEvent event;
   history(state_->history, &event, H_ENTER, line.c_str());
+}
+
+void LineEditor::save_history() {
+  HistEvent event;
   std::error_code ignored;
   std::filesystem::create_directories(state_->history_file.parent_path(), ignored);
   const mode_t mask = umask(077);  // what a person asks is theirs alone

@@ -17,15 +17,15 @@ struct Line {
 
 class LineEditor {
  public:
-  // history_file is read now and rewritten after each line; a file that cannot be written is no
-  // error.
+  // history_file is read now.
   explicit LineEditor(std::filesystem::path history_file);
   ~LineEditor();
   LineEditor(const LineEditor&) = delete;
   LineEditor& operator=(const LineEditor&) = delete;
 
   Line read(const char* prompt);
-  void remember(const std::string& line);
+  void remember(const std::string& line);  // for the arrow keys
+  void save_history();  // rewrites the file; one that cannot be written is no error
 
  private:
   struct State;

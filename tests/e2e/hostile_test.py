@@ -139,3 +139,10 @@ def test_interrupt_ends_a_single_answer(hadal):
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=10)
     assert process.returncode in (0, -signal.SIGINT, 130)
+
+
+def test_prompt_that_is_far_too_long_is_refused_at_once(hadal):
+    begin = time.monotonic()
+    text = hadal.fails("run", TINY, stdin="word " * 200_000, says=["512", "context"])
+    assert time.monotonic() - begin < 10
+    assert any(int(word) > 200_000 for word in text.replace(",", " ").split() if word.isdigit()), text

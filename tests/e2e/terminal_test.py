@@ -181,3 +181,23 @@ def test_interrupt_stops_the_answer_and_keeps_the_chat(screen, tmp_path):
     assert [m["role"] for m in saved(tmp_path, "both")] == ["user", "assistant"] * 2
     chat.type("/bye")
     chat.wait("left with 0")
+
+
+def test_interrupt_while_a_long_prompt_is_read(screen, tmp_path):
+    chat = screen("run", real_model("smollm2-135m-instruct"), "--temperature", "0")
+    chat.wait(r"^>>>")
+    lines = "\n".join(f"The quick brown fox number {i} jumps over the lazy dog." for i in range(400))
+    message = tmp_path / "message"
+    message.write_text(f'"""{lines}"""\n')
+    chat.tmux("load-buffer", message)
+    chat.tmux("paste-buffer")
+    chat.wait(r'^\.\.\. .*399 jumps over the lazy dog\."""')
+    time.sleep(0.2)
+    chat.press("C-c")
+    chat.wait(r"\(stopped\)", 15)
+    chat.type("What is the capital of France?")
+    chat.wait("Paris")
+    chat.type("/save after")
+    chat.wait("saved as")
+    assert [m["role"] for m in saved(tmp_path, "after")][-2:] == ["user", "assistant"]
+    assert (tmp_path / "home/chats/after.json").stat().st_mode & 0o077 == 0
