@@ -2,6 +2,7 @@
 include(GNUInstallDirs)
 install(TARGETS hadal RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(FILES README.md README.zh.md NOTICE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES docs/operating.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
 
 # Completions are printed by the program itself, so that they never fall behind it.
@@ -13,8 +14,18 @@ install(FILES ${completions}/bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-comp
 install(FILES ${completions}/zsh DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions RENAME _hadal)
 install(FILES ${completions}/fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d RENAME hadal.fish)
 
+# CMake's own manifest is overwritten when cpack installs into its staging folder; this list is not.
+install(CODE "
+  if(NOT \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}\" MATCHES \"_CPack_Packages\")
+    set(hadal_installed \"\")
+    foreach(file IN LISTS CMAKE_INSTALL_MANIFEST_FILES)
+      string(APPEND hadal_installed \"\$ENV{DESTDIR}\${file}\\n\")
+    endforeach()
+    file(WRITE \"${CMAKE_BINARY_DIR}/installed.txt\" \"\${hadal_installed}\")
+  endif()")
 add_custom_target(uninstall VERBATIM
-  COMMAND sh -c "xargs -r -d '\\n' rm -fv < '${CMAKE_BINARY_DIR}/install_manifest.txt'"
+  COMMAND sh -c "test -f '${CMAKE_BINARY_DIR}/installed.txt' || { echo 'nothing was installed from this build'; exit 1; }"
+  COMMAND sh -c "xargs -r -d '\\n' rm -fv < '${CMAKE_BINARY_DIR}/installed.txt'"
   COMMENT "removing what cmake --install put there")
 
 set(CPACK_GENERATOR DEB)
@@ -22,6 +33,10 @@ set(CPACK_PACKAGE_NAME hadal)
 set(CPACK_PACKAGE_VENDOR hadal)
 set(CPACK_PACKAGE_CONTACT "hadal's authors <hadal@localhost>")
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "run DeepSeek models on your own machine")
+set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
+"hadal chats with DeepSeek models, and the Llama and Qwen models they are
+distilled into, in the terminal. It reads GGUF files and Hugging Face folders
+and measures their quality and their speed. Nothing leaves the machine.")
 set(CPACK_PACKAGE_FILE_NAME "hadal_${PROJECT_VERSION}_amd64")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
