@@ -14,7 +14,9 @@ namespace {
 constexpr const char* kPlain = "{% for m in messages %}[{{ m.content }}]{% endfor %}";
 constexpr const char* kWithBos =
     "{{ bos_token }}{% for m in messages %}[{{ m.content }}]{% endfor %}";
-constexpr const char* kOpens = "{% for m in messages %}[{{ m.content }}]{% endfor %}A:<think>\n";
+// (A template's own last newline is no part of it, as jinja2 reads templates.)
+constexpr const char* kOpens =
+    "{% for m in messages %}[{{ m.content }}]{% endfor %}A:{{ '<think>\\n' }}";
 constexpr const char* kQwen3 =
     "{% for m in messages %}[{{ m.content }}]{% endfor %}A:"
     "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n"
