@@ -1,6 +1,7 @@
 // The small float types of model files, as bit patterns, and their exact conversions to float.
-// f16: IEEE 754 binary16. bf16: the upper half of a binary32. f8_e4m3: OCP "fn" variant (no infinities, NaN = S.1111.111).
-// e8m0: a power of two, 2^(x-127), 0xff = NaN (OCP Microscaling 1.0).
+// f16: IEEE 754 binary16. bf16: the upper half of a binary32. f8_e4m3: OCP "fn" variant (no
+// infinities, NaN = S.1111.111). e8m0: a power of two, 2^(x-127), 0xff = NaN (OCP
+// Microscaling 1.0).
 #pragma once
 
 #include <bit>
@@ -20,7 +21,8 @@ inline float f16_to_float(f16 half) {
   const uint32_t exponent = (half >> 10) & 0x1f;
   const uint32_t mantissa = half & 0x3ff;
   if (exponent == 0x1f) return std::bit_cast<float>(sign | 0x7f800000u | (mantissa << 13));
-  if (exponent != 0) return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
+  if (exponent != 0)
+    return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
   const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;  // zero and subnormals, exact
   return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(magnitude));
 }

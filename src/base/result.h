@@ -1,6 +1,7 @@
-// Operating errors as values. Every function that can fail for a reason outside the program (a file, a request, memory)
-// returns Result<T>; the message is one or more plain sentences that name the file, tensor, field or value, what was
-// expected, and what to do. Programmer errors are CHECKs (base/check.h).
+// Operating errors as values. Every function that can fail for a reason outside the program (a
+// file, a request, memory) returns Result<T>; the message is one or more plain sentences that name
+// the file, tensor, field or value, what was expected, and what to do. Programmer errors are CHECKs
+// (base/check.h).
 #pragma once
 
 #include <fmt/format.h>
@@ -33,19 +34,20 @@ tl::unexpected<Error> forward_error(const Result<T>& result) {
 
 }  // namespace hadal
 
-// HADAL_TRY(auto file, MappedFile::open(path)); returns the error of the expression, or binds its value.
+// HADAL_TRY(auto file, MappedFile::open(path)); returns the error of the expression, or binds its
+// value.
 #define HADAL_CONCAT_INNER(a, b) a##b
 #define HADAL_CONCAT(a, b) HADAL_CONCAT_INNER(a, b)
 #define HADAL_TRY(declaration, expression) \
   HADAL_TRY_INNER(HADAL_CONCAT(hadal_result_, __LINE__), declaration, expression)
-#define HADAL_TRY_INNER(temporary, declaration, expression)                         \
-  auto temporary = (expression);                                                    \
+#define HADAL_TRY_INNER(temporary, declaration, expression)                              \
+  auto temporary = (expression);                                                         \
   if (!temporary) return ::tl::unexpected<::hadal::Error>(std::move(temporary.error())); \
   declaration = std::move(*temporary)
 
 // HADAL_TRY_VOID(write(...)); for a Status whose value is void.
-#define HADAL_TRY_VOID(expression)                                                                \
-  do {                                                                                            \
-    auto hadal_status = (expression);                                                             \
-    if (!hadal_status) return ::tl::unexpected<::hadal::Error>(std::move(hadal_status.error()));  \
+#define HADAL_TRY_VOID(expression)                                                               \
+  do {                                                                                           \
+    auto hadal_status = (expression);                                                            \
+    if (!hadal_status) return ::tl::unexpected<::hadal::Error>(std::move(hadal_status.error())); \
   } while (false)

@@ -20,7 +20,8 @@ inline std::optional<uint64_t> checked_add(uint64_t a, uint64_t b) {
   return sum;
 }
 
-// The least multiple of `alignment` (a power of two or not, at least 1) that is >= value; value must leave room for it.
+// The least multiple of `alignment` (a power of two or not, at least 1) that is >= value; value
+// must leave room for it.
 inline constexpr uint64_t round_up(uint64_t value, uint64_t alignment) {
   return (value + alignment - 1) / alignment * alignment;
 }

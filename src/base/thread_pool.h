@@ -1,5 +1,6 @@
-// A fixed set of threads that run one parallel region at a time. The caller is thread 0 and works too.
-// Between regions the workers spin for a short while (a decode step is hundreds of regions) and then sleep.
+// A fixed set of threads that run one parallel region at a time. The caller is thread 0 and works
+// too. Between regions the workers spin for a short while (a decode step is hundreds of regions)
+// and then sleep.
 #pragma once
 
 #include <atomic>
@@ -19,11 +20,12 @@ class ThreadPool {
 
   uint32_t threads() const { return threads_; }
 
-  // Calls body(thread) once on each thread, thread in [0, threads()); returns when all are done. Not reentrant; one
-  // caller at a time. The body must not throw.
+  // Calls body(thread) once on each thread, thread in [0, threads()); returns when all are done.
+  // Not reentrant; one caller at a time. The body must not throw.
   template <typename Body>
   void run(Body&& body) {
-    run_erased([](void* context, uint32_t thread) { (*static_cast<Body*>(context))(thread); }, &body);
+    run_erased([](void* context, uint32_t thread) { (*static_cast<Body*>(context))(thread); },
+               &body);
   }
 
  private:
@@ -34,7 +36,8 @@ class ThreadPool {
   std::unique_ptr<Shared> shared_;
 };
 
-// One thread per physical core this process may use (affinity mask and container CPU quota respected), at least 1.
+// One thread per physical core this process may use (affinity mask and container CPU quota
+// respected), at least 1.
 uint32_t default_thread_count();
 
 }  // namespace hadal

@@ -39,7 +39,8 @@ std::vector<std::string> names_ending_in(const fs::path& folder, std::string_vie
 tl::unexpected<Error> no_config(const fs::path& folder) {
   if (const auto models = names_ending_in(folder, ".gguf"); !models.empty()) {
     return fail(
-        "{}: is a folder without config.json, but with GGUF files: name one of them, {} for instance",
+        "{}: is a folder without config.json, but with GGUF files: name one of them, {} for "
+        "instance",
         folder.string(), (folder / models.front()).string());
   }
   std::error_code error;
