@@ -50,7 +50,7 @@ struct TemplateLimits {
   size_t source_bytes_max = 256 << 10;  // the largest templates in use have some 30 KB
   size_t nesting_max = 100;             // brackets and blocks inside one another, in the source
   size_t steps_max = 20'000'000;        // about two seconds of work
-  size_t depth_max = 600;               // expressions and calls inside one another, while it runs
+  size_t depth_max = 400;               // expressions and calls inside one another, while it runs
   size_t value_depth_max = 100;         // lists in lists in lists
   size_t memory_bytes_max = 256 << 20;  // of values alive at one time, inputs not counted
   size_t output_bytes_max = 64 << 20;

@@ -353,6 +353,8 @@ std::optional<Value> take_named(Arguments& arguments, std::string_view name) {
 }  // namespace
 
 Result<Value> Interpreter::call_macro(const MacroObject& macro, const Arguments& given) {
+  const Depth depth(*this);  // a call takes more of the stack than an operator
+  HADAL_TRY_VOID(depth.check());
   const Signature& signature = *macro.signature;
   std::shared_ptr<Scope> around = macro.scope.lock();
   if (!around) {
