@@ -64,11 +64,11 @@ struct MatmulArgs {
 };
 
 // Rotary position embedding (arXiv 2104.09864), in place. Pair i of a head turns by positions[t] *
-// frequencies[i]; cos and sin are multiplied by `magnitude` (YaRN). Values behind the rotated ones
-// stay.
+// frequencies[i]; cos and sin are multiplied by `magnitude` (YaRN). The rotated values of a head
+// begin at `first`; those before and behind them stay.
 enum class RopePairs : uint8_t {
   kHalves,       // pair i = values i and i + width/2 (Hugging Face layout)
-  kInterleaved,  // pair i = values 2i and 2i + 1 (the paper's; GGUF's llama)
+  kInterleaved,  // pair i = values 2i and 2i + 1 (the paper's; GGUF's llama; DeepSeek's)
 };
 struct RopeArgs {
   Tensor x;  // [tokens, heads * head_width]
@@ -77,6 +77,7 @@ struct RopeArgs {
   std::span<const int32_t> positions;  // [tokens]
   std::span<const float> frequencies;  // [rotated width / 2]
   float magnitude = 1.0f;
+  uint32_t first = 0;  // first + rotated width <= head_width
 };
 
 // How the tokens of a batch belong to sequences, and where each sequence's past lies. Tokens of a
@@ -91,16 +92,17 @@ struct SequenceLayout {
   uint32_t sequences() const { return static_cast<uint32_t>(sequence_starts.size()) - 1; }
 };
 
-// One layer's part of a paged cache (vLLM's layout, arXiv 2309.06180). f32 or f16.
+// One layer's part of a paged cache (vLLM's layout, arXiv 2309.06180). f32, f16 or bf16; rounded to
+// nearest, ties to even. A cache of latents (LatentAttentionArgs) has keys alone.
 struct PagedKv {
   Tensor keys;    // [blocks * block_tokens, kv_heads * key_width]
-  Tensor values;  // [blocks * block_tokens, kv_heads * value_width]
+  Tensor values;  // [blocks * block_tokens, kv_heads * value_width], or none
   uint32_t block_tokens = 0;
 };
 
 // Puts the keys and values of a batch's tokens into the cache, at their positions.
 struct StoreKvArgs {
-  Tensor keys, values;  // [tokens, kv_heads * width]
+  Tensor keys, values;  // [tokens, kv_heads * width]; values: none where the cache has none
   PagedKv cache;
   SequenceLayout layout;
 };
@@ -116,6 +118,85 @@ struct AttentionArgs {
   uint32_t heads, kv_heads;
   float scale;
   Tensor out;  // [tokens, heads * value_width]
+};
+
+// One matrix for each head, as rows of a stored weight whose experts' rows are counted through: row
+// i is row i % weight.rows of expert i / weight.rows. Head h has the `rows` rows from first_row + h
+// * row_step on. A projection fused with others and a stack of heads are both read where they are.
+struct HeadMatrices {
+  Weight weight;
+  uint32_t first_row = 0, rows = 0, row_step = 0;
+  // false: a row gives one output, y[r] = sum over c of row[r][c] x[c]. true: a row belongs to one
+  // input, y[c] = sum over r of row[r][c] x[r].
+  bool transposed = false;
+
+  uint32_t inputs() const { return transposed ? rows : weight.columns; }
+  uint32_t outputs() const { return transposed ? weight.columns : rows; }
+};
+
+// Causal multi-head latent attention (arXiv 2405.04434, section 2.1) over the cache, which already
+// holds this batch's tokens: token t sees positions 0 .. positions[t] of its sequence. A row of the
+// cache is a position's latent (normed), then its key part that all heads share (rotated). With K_h
+// = keys of head h, [nope, latent], and V_h = values of head h, [value_width, latent]:
+//   score[p] = scale * (query[t, h, 0 .. nope) . (K_h latent[p]) + query[t, h, nope ..) .
+//   shared[p]) out[t, h] = V_h (sum over p of softmax_p(score) latent[p])
+// which is the absorbed form of attending to keys K_h latent[p] | shared[p] and values V_h
+// latent[p]. A device may compute either form: a function of a sequence's length (its greatest
+// position in the batch) alone, never of the chunk or of what else is in the batch.
+struct LatentAttentionArgs {
+  Tensor query;   // [tokens, heads * (nope + rope)], of each head the last rope values rotated
+  PagedKv cache;  // keys: [blocks * block_tokens, latent + rope]; no values
+  SequenceLayout layout;
+  HeadMatrices keys;    // latent -> nope; may be transposed
+  HeadMatrices values;  // latent -> value_width; not transposed
+  uint32_t heads;
+  float scale;
+  Tensor out;  // [tokens, heads * value_width]
+};
+
+// What a router makes of its scores: which experts a token goes to, and with what weights. All
+// experts' scores are
+//   kSoftmax: exp(logit[e] - greatest) / sum of these over e, in the order of e
+//   kSigmoid: 1 / (1 + exp(-logit[e]))
+// computed in double and rounded to float32 once. Experts are compared by their choice value:
+// score[e] + bias[e], one float32 addition; without a bias the score. A choice value or a group's
+// value that is NaN counts as minus infinity. Equal values: the lowest index first, of groups as of
+// experts. So the choice is exact given the logits, on every device.
+//
+// Experts [g * experts / groups, (g + 1) * experts / groups) are group g. A group's value is
+//   kGreatest: the greatest of its choice values (arXiv 2405.04434, section 2.2.2)
+//   kTopTwo: the sum, in float32, of its two greatest (DeepSeek-V3's published gate)
+// and only experts of the groups_kept groups of the greatest value may be chosen, whatever the sign
+// of their values. Chosen are the top_k of those with the greatest choice values, greatest first.
+//
+// weights[t, k] = scaling * score of the k-th chosen (never the biased value), divided before by
+// (sum over k of the chosen's scores + 1e-20) where they are normalised; in double, rounded once.
+enum class RouterScores : uint8_t { kSoftmax, kSigmoid };
+enum class GroupValue : uint8_t { kGreatest, kTopTwo };
+enum class RouterWeights : uint8_t { kPlain, kNormalised };
+struct RouteArgs {
+  Tensor logits;  // [tokens, experts]
+  Weight bias;    // [experts], or none
+  RouterScores scores = RouterScores::kSoftmax;
+  GroupValue group_value = GroupValue::kGreatest;
+  RouterWeights normalise = RouterWeights::kPlain;
+  uint32_t groups = 1, groups_kept = 1;  // groups divides experts; with kTopTwo two experts a group
+  float scaling = 1.0f;
+  Tensor chosen;   // [tokens, top_k], i32; top_k <= experts / groups * groups_kept
+  Tensor weights;  // [tokens, top_k]
+};
+
+// A mixture of SwiGLU experts: out[t] += sum over k of weights[t, k] * expert chosen[t, k] of
+// in[t], expert e: down[e] (silu(gate[e] x) * (up[e] x)), silu(g) = g / (1 + exp(-g)). A token's
+// experts are added in the order of their indices (one that stands twice: by k), whatever their
+// order in `chosen` and whatever other tokens chose. out may not be in.
+struct ExpertsArgs {
+  Tensor in;        // [tokens, width]
+  Tensor chosen;    // [tokens, top_k], i32, each in [0, experts)
+  Tensor weights;   // [tokens, top_k]
+  Weight gate, up;  // [experts, expert_width, width]
+  Weight down;      // [experts, width, expert_width]
+  Tensor out;       // [tokens, width]
 };
 
 // out = gate / (1 + exp(-gate)) * up (SwiGLU's product, arXiv 2002.05202). out may be gate or up.
@@ -139,7 +220,10 @@ class Ops {
   virtual void rope(const RopeArgs&) = 0;
   virtual void store_kv(const StoreKvArgs&) = 0;
   virtual void attention(const AttentionArgs&) = 0;
+  virtual void latent_attention(const LatentAttentionArgs&) = 0;
   virtual void swiglu(const SwigluArgs&) = 0;
+  virtual void route(const RouteArgs&) = 0;
+  virtual void experts(const ExpertsArgs&) = 0;
   virtual void gather_rows(const GatherRowsArgs&) = 0;
 };
 

@@ -13,7 +13,8 @@ namespace hadal {
 class Device;
 
 // rows x columns values, row-major; row r starts at r * row_stride values. Activations are float32;
-// a KV cache may be f16. Only ops of `device` may touch `data`.
+// a KV cache may be f16 or bf16, the experts a router chose are i32. Only ops of `device` may touch
+// `data`.
 struct Tensor {
   Device* device = nullptr;
   QuantType type = QuantType::kF32;
@@ -31,6 +32,14 @@ struct Tensor {
     return view;
   }
   Tensor first_rows(uint32_t count) const { return row_range(0, count); }
+  // Some columns of every row, for values that lie side by side in one projection's output.
+  Tensor column_range(uint32_t first, uint32_t count) const {
+    CHECK(first <= columns && count <= columns - first);
+    Tensor view = *this;
+    view.columns = count;
+    view.data = static_cast<std::byte*>(data) + row_bytes(type, first);
+    return view;
+  }
 
   // The same values as another shape, for per-head ops: [tokens, heads * width] -> [tokens * heads,
   // width].

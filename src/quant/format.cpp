@@ -37,6 +37,9 @@ constexpr std::array kFormats = {
     row<BlockMXFP4>(QuantType::kMXFP4, "mxfp4", kSmallBlockValues, decode_mxfp4),
 };
 
+// Of tensors alone.
+constexpr QuantFormat kWholeNumbers = row<int32_t>(QuantType::kI32, "i32", 1, nullptr);
+
 const QuantFormat* find_type(uint32_t type) {
   const auto* const found = std::find_if(
       kFormats.begin(), kFormats.end(),
@@ -51,6 +54,7 @@ std::span<const QuantFormat> quant_formats() {
 }
 
 const QuantFormat& quant_format(QuantType type) {
+  if (type == QuantType::kI32) return kWholeNumbers;
   const QuantFormat* format = find_type(static_cast<uint32_t>(type));
   CHECK(format != nullptr);
   return *format;

@@ -31,6 +31,7 @@ enum class QuantType : uint8_t {
   kQ6_K = 14,
   kIQ4_NL = 20,
   kIQ4_XS = 23,
+  kI32 = 26,  // whole numbers that ops hand to ops (Tensor alone): no format of weights
   kBF16 = 30,
   kMXFP4 = 39,
   kF8_E4M3 = 200,
@@ -46,10 +47,12 @@ struct QuantFormat {
   void (*decode)(const void* blocks, float* values, size_t count);
 };
 
-// All formats, in the order of their names in docs.
+// All formats of weights, in the order of their names in docs.
 std::span<const QuantFormat> quant_formats();
 
-const QuantFormat& quant_format(QuantType type);  // CHECKs that type is one of the table
+// CHECKs that type is one of the table. kI32 has a row, too, with no decode; it is not found by
+// name or by GGUF's number, as no weight is stored in it.
+const QuantFormat& quant_format(QuantType type);
 const QuantFormat* find_quant_format(std::string_view name);  // null: unknown
 const QuantFormat* find_gguf_format(uint32_t gguf_type);      // null: a type we do not read
 

@@ -194,7 +194,10 @@ class GuardedOps final : public Ops {
   void rope(const RopeArgs& args) override;
   void store_kv(const StoreKvArgs& args) override;
   void attention(const AttentionArgs& args) override;
+  void latent_attention(const LatentAttentionArgs& args) override;
   void swiglu(const SwigluArgs& args) override;
+  void route(const RouteArgs& args) override;
+  void experts(const ExpertsArgs& args) override;
   void gather_rows(const GatherRowsArgs& args) override;
 
  private:
@@ -234,7 +237,12 @@ class GuardedDevice final : public Device {
   Tensor real(const Tensor& tensor) const;
   Weight real(const Weight& weight) const;
   PagedKv real(const PagedKv& cache) const {
-    return {real(cache.keys), real(cache.values), cache.block_tokens};
+    return {real(cache.keys), real_or_none(cache.values), cache.block_tokens};
+  }
+  Tensor real_or_none(const Tensor& tensor) const { return tensor ? real(tensor) : Tensor(); }
+  HeadMatrices real(HeadMatrices matrices) const {
+    matrices.weight = real(matrices.weight);
+    return matrices;
   }
   void forget(const GuardedBuffer& buffer);
   void forget(const GuardedWeight& weight);
@@ -434,18 +442,18 @@ void GuardedOps::matmul(const MatmulArgs& args) {
 }
 
 void GuardedOps::rope(const RopeArgs& args) {
-  device_.queue().push([&arithmetic = device_.arithmetic(), x = device_.real(args.x),
-                        head_width = args.head_width, pairs = args.pairs,
-                        positions = copy_of(args.positions),
-                        frequencies = copy_of(args.frequencies), magnitude = args.magnitude] {
-    arithmetic.rope({x, head_width, pairs, positions, frequencies, magnitude});
-  });
+  device_.queue().push(
+      [&arithmetic = device_.arithmetic(), x = device_.real(args.x), head_width = args.head_width,
+       pairs = args.pairs, positions = copy_of(args.positions),
+       frequencies = copy_of(args.frequencies), magnitude = args.magnitude, first = args.first] {
+        arithmetic.rope({x, head_width, pairs, positions, frequencies, magnitude, first});
+      });
 }
 
 void GuardedOps::store_kv(const StoreKvArgs& args) {
   device_.queue().push([&arithmetic = device_.arithmetic(), keys = device_.real(args.keys),
-                        values = device_.real(args.values), cache = device_.real(args.cache),
-                        layout = OwnedLayout(args.layout)] {
+                        values = device_.real_or_none(args.values),
+                        cache = device_.real(args.cache), layout = OwnedLayout(args.layout)] {
     arithmetic.store_kv({keys, values, cache, layout.view()});
   });
 }
@@ -457,6 +465,32 @@ void GuardedOps::attention(const AttentionArgs& args) {
                         out = device_.real(args.out)] {
     arithmetic.attention({query, cache, layout.view(), heads, kv_heads, scale, out});
   });
+}
+
+void GuardedOps::latent_attention(const LatentAttentionArgs& args) {
+  device_.queue().push([&arithmetic = device_.arithmetic(), query = device_.real(args.query),
+                        cache = device_.real(args.cache), layout = OwnedLayout(args.layout),
+                        keys = device_.real(args.keys), values = device_.real(args.values),
+                        heads = args.heads, scale = args.scale, out = device_.real(args.out)] {
+    arithmetic.latent_attention({query, cache, layout.view(), keys, values, heads, scale, out});
+  });
+}
+
+void GuardedOps::route(const RouteArgs& args) {
+  RouteArgs real = args;
+  real.logits = device_.real(args.logits);
+  real.bias = device_.real(args.bias);
+  real.chosen = device_.real(args.chosen);
+  real.weights = device_.real(args.weights);
+  device_.queue().push([&arithmetic = device_.arithmetic(), real] { arithmetic.route(real); });
+}
+
+void GuardedOps::experts(const ExpertsArgs& args) {
+  const ExpertsArgs real{device_.real(args.in),      device_.real(args.chosen),
+                         device_.real(args.weights), device_.real(args.gate),
+                         device_.real(args.up),      device_.real(args.down),
+                         device_.real(args.out)};
+  device_.queue().push([&arithmetic = device_.arithmetic(), real] { arithmetic.experts(real); });
 }
 
 void GuardedOps::swiglu(const SwigluArgs& args) {

@@ -37,6 +37,7 @@ void make_sane(QuantType type, std::vector<std::byte>& bytes, Random& random, fl
     case QuantType::kF32:
     case QuantType::kF16:
     case QuantType::kBF16:
+    case QuantType::kI32:
       break;  // not made of random bytes
     case QuantType::kF8_E4M3:
       for (std::byte& byte : bytes) {

@@ -1,69 +1,13 @@
 // The reference device's paged cache and attention.
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
-#include "base/float_types.h"
 #include "device/device.h"
+#include "device/reference/reference_cache.h"
 #include "device/reference/reference_ops.h"
 
 namespace hadal {
 namespace {
-
-void check_layout(const SequenceLayout& layout, uint32_t tokens) {
-  const auto& starts = layout.sequence_starts;
-  CHECK(starts.size() >= 1 && starts.front() == 0 && starts.back() == tokens);
-  CHECK(layout.positions.size() == tokens);
-  CHECK(layout.block_tables.size() >= size_t{layout.sequences()} * layout.blocks_per_sequence_max);
-  for (uint32_t s = 0; s < layout.sequences(); ++s) CHECK(starts[s] <= starts[s + 1]);
-}
-
-void check_cache(const Tensor& cache, const Device& device) {
-  CHECK(cache && cache.device == &device && cache.row_stride >= cache.columns);
-  CHECK(cache.type == QuantType::kF32 || cache.type == QuantType::kF16);
-}
-
-// The row of the cache that holds a position of a sequence.
-size_t cache_row(const PagedKv& cache, const SequenceLayout& layout, uint32_t sequence,
-                 uint32_t position) {
-  const uint32_t block = position / cache.block_tokens;
-  CHECK(block < layout.blocks_per_sequence_max);
-  const size_t row =
-      size_t{layout.block_tables[size_t{sequence} * layout.blocks_per_sequence_max + block]} *
-          cache.block_tokens +
-      position % cache.block_tokens;
-  CHECK(row < cache.keys.rows && row < cache.values.rows);
-  return row;
-}
-
-void store_row(const Tensor& from, uint32_t token, const Tensor& cache, size_t row) {
-  const float* values = static_cast<const float*>(from.data) + size_t{token} * from.row_stride;
-  if (cache.type == QuantType::kF32) {
-    std::memcpy(static_cast<float*>(cache.data) + row * cache.row_stride, values,
-                size_t{from.columns} * sizeof(float));
-    return;
-  }
-  f16* halves = static_cast<f16*>(cache.data) + row * cache.row_stride;
-  for (uint32_t i = 0; i < from.columns; ++i) halves[i] = float_to_f16(values[i]);
-}
-
-// `width` values from column `first` of a row of the cache, as floats.
-void load_row(const Tensor& cache, size_t row, size_t first, uint32_t width, float* values) {
-  const size_t at = row * cache.row_stride + first;
-  if (cache.type == QuantType::kF32) {
-    std::memcpy(values, static_cast<const float*>(cache.data) + at, width * sizeof(float));
-    return;
-  }
-  const f16* halves = static_cast<const f16*>(cache.data) + at;
-  for (uint32_t i = 0; i < width; ++i) values[i] = f16_to_float(halves[i]);
-}
-
-// Four chains side by side, added at the end: one order, whatever the width.
-double dot(const float* a, const float* b, uint32_t width) {
-  double sums[4] = {};
-  for (uint32_t i = 0; i < width; ++i) sums[i % 4] += double{a[i]} * double{b[i]};
-  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
-}
 
 // One query head against positions 0 .. positions - 1. scores: [positions], sums: [value_width].
 void attend_head(const float* query, const float* keys, const float* values, uint32_t positions,
@@ -89,13 +33,16 @@ void attend_head(const float* query, const float* keys, const float* values, uin
 
 void ReferenceOps::store_kv(const StoreKvArgs& args) {
   check(args.keys);
-  check(args.values);
   check_cache(args.cache.keys, device_);
-  check_cache(args.cache.values, device_);
   check_layout(args.layout, args.keys.rows);
-  CHECK(args.values.rows == args.keys.rows && args.cache.block_tokens > 0);
-  CHECK(args.keys.columns == args.cache.keys.columns);
-  CHECK(args.values.columns == args.cache.values.columns);
+  CHECK(args.keys.columns == args.cache.keys.columns && args.cache.block_tokens > 0);
+  CHECK(bool{args.values} == bool{args.cache.values});
+  if (args.values) {
+    check(args.values);
+    check_cache(args.cache.values, device_);
+    CHECK(args.values.rows == args.keys.rows);
+    CHECK(args.values.columns == args.cache.values.columns);
+  }
   for (uint32_t sequence = 0; sequence < args.layout.sequences(); ++sequence) {
     for (uint32_t token = args.layout.sequence_starts[sequence];
          token < args.layout.sequence_starts[sequence + 1]; ++token) {
@@ -103,7 +50,7 @@ void ReferenceOps::store_kv(const StoreKvArgs& args) {
       const size_t row = cache_row(args.cache, args.layout, sequence,
                                    static_cast<uint32_t>(args.layout.positions[token]));
       store_row(args.keys, token, args.cache.keys, row);
-      store_row(args.values, token, args.cache.values, row);
+      if (args.values) store_row(args.values, token, args.cache.values, row);
     }
   }
 }

@@ -65,7 +65,8 @@ void ReferenceOps::rope(const RopeArgs& args) {
   check(args.x);
   const size_t pairs = args.frequencies.size();
   CHECK(args.head_width > 0 && args.x.columns % args.head_width == 0);
-  CHECK(2 * pairs <= args.head_width && args.positions.size() == args.x.rows);
+  CHECK(args.first <= args.head_width && 2 * pairs <= args.head_width - args.first);
+  CHECK(args.positions.size() == args.x.rows);
   const bool halves = args.pairs == RopePairs::kHalves;
   for (uint32_t token = 0; token < args.x.rows; ++token) {
     float* row = row_of(args.x, token);
@@ -73,8 +74,8 @@ void ReferenceOps::rope(const RopeArgs& args) {
       const double angle = double(args.positions[token]) * double{args.frequencies[pair]};
       const double cosine = std::cos(angle) * double{args.magnitude};
       const double sine = std::sin(angle) * double{args.magnitude};
-      const size_t first = halves ? pair : 2 * pair;
-      const size_t second = halves ? pair + pairs : 2 * pair + 1;
+      const size_t first = args.first + (halves ? pair : 2 * pair);
+      const size_t second = args.first + (halves ? pair + pairs : 2 * pair + 1);
       for (float* head = row; head != row + args.x.columns; head += args.head_width) {
         const double a = head[first], b = head[second];
         head[first] = static_cast<float>(a * cosine - b * sine);

@@ -18,7 +18,10 @@ class ReferenceOps final : public Ops {
   void rope(const RopeArgs& args) override;
   void store_kv(const StoreKvArgs& args) override;
   void attention(const AttentionArgs& args) override;
+  void latent_attention(const LatentAttentionArgs& args) override;
   void swiglu(const SwigluArgs& args) override;
+  void route(const RouteArgs& args) override;
+  void experts(const ExpertsArgs& args) override;
   void gather_rows(const GatherRowsArgs& args) override;
 
   ThreadPool& pool() { return pool_; }
@@ -45,6 +48,7 @@ class ReferenceOps final : public Ops {
 
   void project(const Projection& projection, uint32_t tokens, uint32_t columns, Store store);
   void attend(const AttentionArgs& args, uint32_t sequence);
+  void attend_latents(const LatentAttentionArgs& args, uint32_t sequence);
 
   Device& device_;
   ThreadPool pool_;
@@ -54,6 +58,9 @@ class ReferenceOps final : public Ops {
   std::vector<std::vector<double>> rows_;    // by thread: decoded rows of a matmul
   std::vector<std::vector<double>> scores_;  // by thread: one query against every position
   std::vector<float> keys_, values_;         // one sequence's, one head's, all positions
+  std::vector<std::vector<float>> heads_;    // by thread: one head's matrices of latent attention
+  std::vector<double> sums_;                 // what a token's experts add up to
+  std::vector<float> hidden_;                // one expert's inner values, for the tokens it has
 };
 
 }  // namespace hadal
