@@ -138,11 +138,13 @@ struct HeadMatrices {
 // holds this batch's tokens: token t sees positions 0 .. positions[t] of its sequence. A row of the
 // cache is a position's latent (normed), then its key part that all heads share (rotated). With K_h
 // = keys of head h, [nope, latent], and V_h = values of head h, [value_width, latent]:
-//   score[p] = scale * (query[t, h, 0 .. nope) . (K_h latent[p]) + query[t, h, nope ..) .
-//   shared[p]) out[t, h] = V_h (sum over p of softmax_p(score) latent[p])
-// which is the absorbed form of attending to keys K_h latent[p] | shared[p] and values V_h
-// latent[p]. A device may compute either form: a function of a sequence's length (its greatest
-// position in the batch) alone, never of the chunk or of what else is in the batch.
+//
+//   score[p] = scale * (q_nope . (K_h latent[p]) + q_rope . shared[p]),   q = query[t, h]
+//   out[t, h] = V_h (sum over p of softmax_p(score) latent[p])
+//
+// This, the absorbed form, equals attention with keys K_h latent[p] | shared[p] and values V_h
+// latent[p]. A device may compute either: a function of a sequence's length (its greatest position
+// in the batch) alone, never of the chunk or of what else is in the batch.
 struct LatentAttentionArgs {
   Tensor query;   // [tokens, heads * (nope + rope)], of each head the last rope values rotated
   PagedKv cache;  // keys: [blocks * block_tokens, latent + rope]; no values
