@@ -16,9 +16,10 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import architectures
+import deepseek
 import oracle
 from gguf_writer import GgufWriter
-from safetensors_writer import Entry, write_folder
+from safetensors_writer import DTYPE_BYTES, Entry, write_folder
 
 TOKENS = 45
 FP8_BLOCK = 128
@@ -27,7 +28,8 @@ R1_0528_ATTN_FACTOR = 0.8782488562869419  # 1 / (0.1 ln 4 + 1): takes YaRN's own
 
 
 def shape(model_type: str, **values: Any) -> dict[str, Any]:
-    classes = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+    classes = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM",
+               "deepseek_v2": "DeepseekV2ForCausalLM", "deepseek_v3": "DeepseekV3ForCausalLM"}
     bias = {} if model_type == "qwen2" else {"attention_bias": False}  # qwen2 has it by name alone
     return {"architectures": [classes[model_type]], "model_type": model_type, "hidden_act": "silu",
             "num_hidden_layers": 3, "max_position_embeddings": 128, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
@@ -59,7 +61,51 @@ MODELS: dict[str, tuple[dict[str, Any], str, int]] = {
               intermediate_size=134, vocab_size=59, num_hidden_layers=2,
               quantization_config={"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic",
                                    "weight_block_size": [FP8_BLOCK, FP8_BLOCK]}), "F8_E4M3", 1 << 30),
+    # As V2-Lite: no latent of the queries, greedy choice, two shared experts; YaRN far beyond the original context.
+    "deepseek-v2-lite": (
+        shape("deepseek_v2", hidden_size=45, num_attention_heads=3, num_key_value_heads=3, q_lora_rank=None,
+              kv_lora_rank=22, qk_nope_head_dim=10, qk_rope_head_dim=6, v_head_dim=19, intermediate_size=37,
+              moe_intermediate_size=11, n_routed_experts=7, num_experts_per_tok=3, n_shared_experts=2,
+              first_k_dense_replace=1, moe_layer_freq=1, topk_method="greedy", scoring_func="softmax", n_group=1,
+              topk_group=1, norm_topk_prob=False, routed_scaling_factor=1.0, vocab_size=101, max_position_embeddings=640,
+              rope_scaling={"type": "yarn", "factor": 40, "original_max_position_embeddings": 16, "beta_fast": 32,
+                            "beta_slow": 1, "mscale": 0.707, "mscale_all_dim": 0.707}), "BF16", 1 << 30),
+    # As V2: the best groups by their best expert, scores scaled by 16; narrow values.
+    "deepseek-v2-groups": (
+        shape("deepseek_v2", hidden_size=40, num_attention_heads=5, num_key_value_heads=5, q_lora_rank=19,
+              kv_lora_rank=34, qk_nope_head_dim=14, qk_rope_head_dim=8, v_head_dim=9, intermediate_size=43,
+              moe_intermediate_size=13, n_routed_experts=12, num_experts_per_tok=4, n_shared_experts=1,
+              first_k_dense_replace=1, moe_layer_freq=1, topk_method="group_limited_greedy", scoring_func="softmax",
+              n_group=4, topk_group=2, norm_topk_prob=False, routed_scaling_factor=16.0, vocab_size=89), "F16", 50_000),
+    # As V3: three dense layers, biased choice of groups by their two best, ties; inner norms keep their own epsilon.
+    "deepseek-v3": (
+        shape("deepseek_v3", hidden_size=36, num_attention_heads=3, num_key_value_heads=3, q_lora_rank=21,
+              kv_lora_rank=27, qk_nope_head_dim=12, qk_rope_head_dim=4, v_head_dim=11, intermediate_size=29,
+              moe_intermediate_size=9, n_routed_experts=15, num_experts_per_tok=4, n_shared_experts=1,
+              first_k_dense_replace=3, moe_layer_freq=1, topk_method="noaux_tc", scoring_func="sigmoid", n_group=5,
+              topk_group=2, norm_topk_prob=True, routed_scaling_factor=2.5, vocab_size=97, num_hidden_layers=5,
+              rms_norm_eps=1e-2, num_nextn_predict_layers=1, max_position_embeddings=64,
+              rope_scaling={"type": "yarn", "factor": 4, "original_max_position_embeddings": 16, "beta_fast": 4,
+                            "beta_slow": 1, "mscale": 1.0, "mscale_all_dim": 1.0}), "BF16", 1 << 30),
+    # As Moonlight: V3's choice without groups, V2-Lite's queries.
+    "deepseek-v3-one-group": (
+        shape("deepseek_v3", hidden_size=34, num_attention_heads=2, num_key_value_heads=2, q_lora_rank=None,
+              kv_lora_rank=16, qk_nope_head_dim=8, qk_rope_head_dim=10, v_head_dim=24, intermediate_size=31,
+              moe_intermediate_size=10, n_routed_experts=9, num_experts_per_tok=2, n_shared_experts=2,
+              first_k_dense_replace=1, moe_layer_freq=1, topk_method="noaux_tc", scoring_func="sigmoid", n_group=1,
+              topk_group=1, norm_topk_prob=True, routed_scaling_factor=2.446, vocab_size=79, rope_theta=50000.0),
+        "F32", 1 << 30),
+    "deepseek-v3-fp8": (
+        shape("deepseek_v3", hidden_size=132, num_attention_heads=3, num_key_value_heads=3, q_lora_rank=34,
+              kv_lora_rank=131, qk_nope_head_dim=30, qk_rope_head_dim=8, v_head_dim=23, intermediate_size=130,
+              moe_intermediate_size=14, n_routed_experts=6, num_experts_per_tok=2, n_shared_experts=1,
+              first_k_dense_replace=1, moe_layer_freq=1, topk_method="noaux_tc", scoring_func="sigmoid", n_group=2,
+              topk_group=1, norm_topk_prob=True, routed_scaling_factor=2.5, vocab_size=61, num_hidden_layers=2,
+              quantization_config={"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic",
+                                   "weight_block_size": [FP8_BLOCK, FP8_BLOCK]}), "F8_E4M3", 1 << 30),
 }
+OLD_GGUF = {"deepseek-v2-lite", "deepseek-v3-one-group"}  # of the generation before latents were cached
+NARROWEST_CHOICE = 1e-4  # of a router: hundreds of times what float32 sums differ by
 
 
 def main() -> None:
@@ -70,49 +116,76 @@ def main() -> None:
     arguments = parser.parse_args()
     for number, (name, (config, stored, shard_bytes)) in enumerate(MODELS.items()):
         if not arguments.only or name in arguments.only:
-            generator = numpy.random.default_rng([arguments.seed, number])
-            make(arguments.output / name, config, stored, shard_bytes, generator)
+            seeds = ([arguments.seed, number, attempt] if attempt else [arguments.seed, number] for attempt in range(99))
+            next(seed for seed in seeds
+                 if make(arguments.output / name, config, stored, shard_bytes, numpy.random.default_rng(seed)))
 
 
-def make(folder: Path, config: dict[str, Any], stored: str, shard_bytes: int, generator: numpy.random.Generator) -> None:
-    config = {key: value for key, value in config.items() if value is not None}
-    tensors = architectures.model_tensors(config)
+def make(folder: Path, config: dict[str, Any], stored: str, shard_bytes: int, generator: numpy.random.Generator) -> bool:
+    """False, with nothing written, if a router's choice is so narrow that rounding could turn it."""
+    config = {key: value for key, value in config.items() if value is not None or key == "q_lora_rank"}
+    is_deepseek = config["model_type"].startswith("deepseek")
+    tensors = (deepseek if is_deepseek else architectures).model_tensors(config)
     entries, weights = [], {}
     for tensor in tensors:
         made, weights[tensor.hf_name] = store(tensor, random_values(tensor, config, generator), stored, generator)
         entries += made
+    if is_deepseek:  # types are mixed: the wider first, so that each tensor is aligned, as the library does it
+        entries.sort(key=lambda entry: -DTYPE_BYTES[entry.dtype])
+    tokens = generator.integers(0, config["vocab_size"], TOKENS).tolist()
+    model = oracle_model(config, weights)
+    if is_deepseek:
+        torch.topk = deepseek.lowest_index_topk
+        gap = deepseek.narrowest_choice(config, model, lambda: oracle.taps(model, tokens))
+        if gap < NARROWEST_CHOICE:
+            return False
+    arrays = oracle.taps(model, tokens)
     (folder / "hf").mkdir(parents=True, exist_ok=True)
     saved = {**config, "torch_dtype": "float32" if stored == "F32" else "float16" if stored == "F16" else "bfloat16"}
     (folder / "hf" / "config.json").write_text(json.dumps(saved, indent=2) + "\n")
     write_folder(folder / "hf", entries, shard_bytes)
-    if stored != "F8_E4M3":
+    if stored != "F8_E4M3" and is_deepseek:
+        write_deepseek_gguf(folder / "model.gguf", config, tensors, weights, stored, folder.name in OLD_GGUF)
+    elif stored != "F8_E4M3":
         write_gguf(folder / "model.gguf", config, tensors, weights, stored)
-
-    tokens = generator.integers(0, config["vocab_size"], TOKENS).tolist()
-    arrays = oracle.taps(oracle_model(config, weights), tokens)
     oracle.write_taps(folder, tokens, arrays)
     print(f"{folder.name}: {sum(w.numel() for w in weights.values())} parameters, logits {arrays['logits'].std():.2f} wide")
+    return True
 
 
 def random_values(tensor: architectures.ModelTensor, config: dict[str, Any], generator: numpy.random.Generator):
     """Scales at which attention is sharp, layers change the residual, and an error anywhere shows in the logits."""
     values = generator.standard_normal(tensor.shape, dtype=numpy.float32)
+    if tensor.kind == "exp_probs_b":  # most biased scores are negative; two experts tie wherever the input is
+        values = values * 0.3 - 0.8
+        values[[2, -1]] = values.max()
+        return values
+    if tensor.kind == "ffn_gate_inp":
+        values *= 1.5 / tensor.shape[1] ** 0.5
+        if config["model_type"] == "deepseek_v3":
+            values[[2, -1]] = 0
+        return values
     if tensor.hf_name.endswith(".bias"):
         return values * 0.3
     if len(tensor.shape) == 1:
         return 1 + values * 0.2
     if tensor.kind == "token_embd":
         return values * (0.4 if config["tie_word_embeddings"] else 1)
-    return values * {"attn_q": 1.6, "attn_k": 1.6, "output": 3}.get(tensor.kind, 1.2) / tensor.shape[1] ** 0.5
+    wide = {"attn_q": 1.6, "attn_k": 1.6, "attn_q_b": 2, "attn_kv_b": 2, "output": 3}
+    if tensor.kind == "ffn_down_exps":
+        values = values * 3 / config["routed_scaling_factor"]
+    return values * wide.get(tensor.kind, 1.2) / tensor.shape[1] ** 0.5
 
 
 def store(tensor: architectures.ModelTensor, values: numpy.ndarray, stored: str,
           generator: numpy.random.Generator) -> tuple[list[Entry], torch.Tensor]:
     """The file's entries of one tensor, and its values as a reader gets them. Vectors of the 16-bit models are stored
     in 16 bits as well; beside FP8 matrices of the layers everything else is BF16, as DeepSeek publishes it."""
-    if stored == "F8_E4M3" and len(tensor.shape) == 2 and tensor.layer is not None:
+    if stored == "F8_E4M3" and len(tensor.shape) == 2 and tensor.layer is not None and tensor.kind != "ffn_gate_inp":
         return store_fp8(tensor, values, generator)
     dtype = "BF16" if stored == "F8_E4M3" else stored
+    if tensor.kind == "exp_probs_b":
+        dtype = "F32"
     rounded = torch.from_numpy(values).to(TORCH_TYPES[dtype])
     bits = rounded.view(torch.uint8 if dtype == "F32" else torch.int16).numpy()
     return [Entry(tensor.hf_name, dtype, tensor.shape, bits)], rounded.float()
@@ -143,13 +216,25 @@ def write_gguf(path: Path, config: dict[str, Any], tensors: list[architectures.M
     writer.write(path)
 
 
+def write_deepseek_gguf(path: Path, config: dict[str, Any], tensors: list[architectures.ModelTensor],
+                        weights: dict[str, torch.Tensor], stored: str, old: bool) -> None:
+    writer = GgufWriter("deepseek2")
+    deepseek.add_metadata(writer, config, old)
+    for name, values in deepseek.gguf_tensors(config, tensors, weights, old).items():
+        dtype = stored if values.dim() > 1 and not name.endswith("ffn_gate_inp.weight") else "F32"
+        writer.add_tensor(name, dtype.lower(), values.shape, values.to(TORCH_TYPES[dtype]).view(torch.uint8).numpy())
+    writer.write(path)
+
+
 def oracle_model(config: dict[str, Any], weights: dict[str, torch.Tensor]):
     config = json.loads(json.dumps(config))
     config.pop("quantization_config", None)
     if "attn_factor" in config.get("rope_scaling", {}):  # transformers does not know this key
         config["rope_scaling"]["attention_factor"] = 1.0
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(config.pop("model_type"), **config),
-                                             dtype=torch.float32, attn_implementation="eager")
+                                             dtype=torch.float32, attn_implementation="eager", experts_implementation="eager")
+    if config.get("kv_lora_rank"):
+        weights = deepseek.transformers_weights(config, weights)
     missing, unexpected = model.load_state_dict(weights, strict=False)
     if unexpected or [name for name in missing if name != "lm_head.weight" or not config["tie_word_embeddings"]]:
         raise SystemExit(f"transformers misses {missing}, does not know {unexpected}")

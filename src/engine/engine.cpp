@@ -69,9 +69,9 @@ Status check_options(const EngineOptions& options) {
     return fail("a step of {} tokens is too long: at most {}", options.step_tokens_max,
                 uint32_t{Engine::kStepTokensMost});
   }
-  if (options.kv_type != QuantType::kF16 && options.kv_type != QuantType::kF32) {
-    return fail("keys and values cannot be kept as {}, only as f16 or f32",
-                quant_format(options.kv_type).name);
+  if (options.kv_type && !is_kv_type(*options.kv_type)) {
+    return fail("keys and values cannot be kept as {}, only as f16, bf16 or f32",
+                quant_format(*options.kv_type).name);
   }
   return {};
 }
@@ -92,6 +92,9 @@ struct Engine::State {
   std::unique_ptr<RequestLoop> loop;
 
   Status load(const EngineOptions& options);
+  QuantType kv_type(const EngineOptions& options) const {
+    return options.kv_type.value_or(config->kv_layout().type);
+  }
   Status build(const Architecture& architecture, const Placement& placement,
                const EngineOptions& options);
   void describe(const Manifest& manifest, const Placement& placement, const EngineOptions& options);
@@ -178,7 +181,7 @@ Status Engine::State::load(const EngineOptions& options) {
                   file->tensors(), device_infos,
                   {.context_tokens = options.context_tokens,
                    .sequences_max = options.sequences_max,
-                   .kv_type = options.kv_type,
+                   .kv_type = kv_type(options),
                    .limits = limits,
                    .layer_splits = options.layer_splits}));
   if (placement.context_tokens < kContextTokensLeast) {
@@ -197,7 +200,7 @@ Status Engine::State::load(const EngineOptions& options) {
 
 Status Engine::State::build(const Architecture& architecture, const Placement& placement,
                             const EngineOptions& options) {
-  HADAL_TRY(cache, KvCache::create(config->kv_layout(), options.kv_type, placement.kv_blocks,
+  HADAL_TRY(cache, KvCache::create(config->kv_layout(), kv_type(options), placement.kv_blocks,
                                    weights->layer_devices()));
   HADAL_TRY(model, architecture.build(*config, *weights, limits));
   HADAL_TRY(auto buffer, model->head_device().allocate(uint64_t{limits.logit_rows_max} *
@@ -220,12 +223,15 @@ void Engine::State::describe(const Manifest& manifest, const Placement& placemen
   info.context_max = config->context_max;
   for (const DeviceShare& share : placement.shares) info.weight_bytes += share.weight_bytes;
   for (const TensorSpec& spec : manifest) {
-    const TensorInfo* tensor = file->tensors().find(spec.name);
-    if (tensor != nullptr && spec.role != Role::kEmbedding) {
-      info.decode_weight_bytes += tensor->data.size();
+    if (spec.role == Role::kEmbedding || spec.role == Role::kSkipped) continue;
+    uint64_t bytes = 0;
+    for (const TensorInfo* tensor : find_pieces(spec, file->tensors())) {
+      bytes += tensor->data.size();
     }
+    if (spec.experts_per_token != 0) bytes = bytes / spec.experts * spec.experts_per_token;
+    info.decode_weight_bytes += bytes;
   }
-  info.kv_bytes_per_token = config->kv_layout().bytes_per_token(options.kv_type);
+  info.kv_bytes_per_token = config->kv_layout().bytes_per_token(kv_type(options));
   info.warnings = file->warnings();
   info.warnings.insert(info.warnings.end(), config->warnings.begin(), config->warnings.end());
 }

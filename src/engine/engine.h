@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,11 +24,11 @@
 namespace hadal {
 
 struct EngineOptions {
-  uint32_t context_tokens = 0;     // 0: plan/placement's default
-  uint32_t sequences_max = 1;      // that may run at once; at most step_tokens_max
-  uint32_t waiting_max = 1024;     // requests that may wait for their turn
-  uint32_t step_tokens_max = 512;  // tokens a step: prompts are cut into chunks of this
-  QuantType kv_type = QuantType::kF16;
+  uint32_t context_tokens = 0;         // 0: plan/placement's default
+  uint32_t sequences_max = 1;          // that may run at once; at most step_tokens_max
+  uint32_t waiting_max = 1024;         // requests that may wait for their turn
+  uint32_t step_tokens_max = 512;      // tokens a step: prompts are cut into chunks of this
+  std::optional<QuantType> kv_type;    // none: the model's own (KvLayout::type)
   std::vector<uint32_t> layer_splits;  // plan/placement: layers over several devices
   std::function<void(const LoadProgress&)> progress;
 };

@@ -77,14 +77,15 @@ std::vector<std::string> ConfigFields::keys_of(std::string_view section) const {
   return keys;
 }
 
-Result<uint32_t> ConfigFields::count(std::string_view key, uint32_t maximum) {
+Result<uint32_t> ConfigFields::whole(std::string_view key, uint32_t minimum, uint32_t maximum) {
   const std::string full = full_key(key);
   known_.insert(full);
   HADAL_TRY(const std::vector<int64_t> values, metadata_.integers(full));
   if (values.empty()) return fail("{}: {} is an empty list", file(), full);
   for (const int64_t value : values) {
-    if (value < 1 || value > maximum) {
-      return fail("{}: {} is {}; it must be between 1 and {}", file(), full, value, maximum);
+    if (value < minimum || value > maximum) {
+      return fail("{}: {} is {}; it must be between {} and {}", file(), full, value, minimum,
+                  maximum);
     }
     if (value != values.front()) {
       return fail("{}: {} is {} in one layer and {} in another, which hadal does not implement",
@@ -92,6 +93,16 @@ Result<uint32_t> ConfigFields::count(std::string_view key, uint32_t maximum) {
     }
   }
   return static_cast<uint32_t>(values.front());
+}
+
+Result<uint32_t> ConfigFields::count(std::string_view key, uint32_t maximum) {
+  return whole(key, 1, maximum);
+}
+
+Result<uint32_t> ConfigFields::count_or_none(std::string_view key, uint32_t maximum,
+                                             uint32_t otherwise) {
+  if (!has(key)) return otherwise;
+  return whole(key, 0, maximum);
 }
 
 Result<uint32_t> ConfigFields::count_or(std::string_view key, uint32_t maximum,

@@ -40,6 +40,8 @@ class ConfigFields {
   // all of these name the file, the field, the value and the bound.
   Result<uint32_t> count(std::string_view key, uint32_t maximum);
   Result<uint32_t> count_or(std::string_view key, uint32_t maximum, uint32_t otherwise);
+  // As count_or, but 0 is a number, too.
+  Result<uint32_t> count_or_none(std::string_view key, uint32_t maximum, uint32_t otherwise);
   // Finite, minimum <= value.
   Result<double> number(std::string_view key, double minimum);
   Result<double> number_or(std::string_view key, double minimum, double otherwise);
@@ -59,6 +61,8 @@ class ConfigFields {
   std::vector<std::string> warnings() const;
 
  private:
+  Result<uint32_t> whole(std::string_view key, uint32_t minimum, uint32_t maximum);
+
   const Metadata& metadata_;
   std::string architecture_, prefix_;
   std::set<std::string, std::less<>> known_;  // full keys

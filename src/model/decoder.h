@@ -1,6 +1,6 @@
 // The forward of a dense decoder-only transformer, but for what makes a layer llama, qwen2 or
-// qwen3: embedding, the walk over the layers and their devices, final norm and head; and the two
-// halves of a layer that are the same in all of them.
+// qwen3: the two halves of a layer that are the same in all of them. What is round the layers:
+// model/layer_walk.h.
 #pragma once
 
 #include <cstdint>

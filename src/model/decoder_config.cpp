@@ -5,6 +5,7 @@
 #include <cmath>
 #include <string>
 
+#include "model/common_config.h"
 #include "model/rope_config.h"
 
 namespace hadal {
@@ -12,27 +13,16 @@ namespace {
 
 // The same numbers in the two dialects.
 struct ShapeNames {
-  std::string_view layers, width, heads, kv_heads, head_width, feed_forward_width, vocabulary,
-      context, norm_epsilon;
+  std::string_view heads, kv_heads, head_width, feed_forward_width;
 };
-constexpr ShapeNames kGgufNames = {.layers = "block_count",
-                                   .width = "embedding_length",
-                                   .heads = "attention.head_count",
+constexpr ShapeNames kGgufNames = {.heads = "attention.head_count",
                                    .kv_heads = "attention.head_count_kv",
                                    .head_width = "attention.key_length",
-                                   .feed_forward_width = "feed_forward_length",
-                                   .vocabulary = "vocab_size",
-                                   .context = "context_length",
-                                   .norm_epsilon = "attention.layer_norm_rms_epsilon"};
-constexpr ShapeNames kFolderNames = {.layers = "num_hidden_layers",
-                                     .width = "hidden_size",
-                                     .heads = "num_attention_heads",
+                                   .feed_forward_width = "feed_forward_length"};
+constexpr ShapeNames kFolderNames = {.heads = "num_attention_heads",
                                      .kv_heads = "num_key_value_heads",
                                      .head_width = "head_dim",
-                                     .feed_forward_width = "intermediate_size",
-                                     .vocabulary = "vocab_size",
-                                     .context = "max_position_embeddings",
-                                     .norm_epsilon = "rms_norm_eps"};
+                                     .feed_forward_width = "intermediate_size"};
 
 struct TensorName {
   Role role;
@@ -88,8 +78,9 @@ Status read_heads(ConfigFields& fields, const ShapeNames& names, const DecoderTr
   const bool derived = (gguf || traits.head_width_may_be_absent) && !fields.has(names.head_width);
   if (derived && config.width % config.heads != 0) {
     return fail("{}: {} is {}, which does not divide {}, {}, and {} is not given", fields.file(),
-                fields.full_key(names.heads), config.heads, fields.full_key(names.width),
-                config.width, fields.full_key(names.head_width));
+                fields.full_key(names.heads), config.heads,
+                fields.full_key(gguf ? "embedding_length" : "hidden_size"), config.width,
+                fields.full_key(names.head_width));
   }
   if (derived) {
     config.head_width = config.width / config.heads;
@@ -129,22 +120,6 @@ Result<std::vector<float>> read_rope_divisors(const ConfigFields& fields,
   return divisors;
 }
 
-Status read_vocabulary(ConfigFields& fields, const TensorIndex& tensors, DecoderConfig& config) {
-  const std::string name = tensor_name(Role::kEmbedding, kNoLayer, fields.dialect());
-  const TensorInfo* embedding = tensors.find(name);
-  if (fields.dialect() == Dialect::kHuggingFace || fields.has(kGgufNames.vocabulary)) {
-    HADAL_TRY(config.vocabulary, fields.count(kGgufNames.vocabulary, kVocabularyMax));
-  } else if (embedding == nullptr) {
-    return fail("{}: the tensor {} is missing", fields.file(), name);
-  } else if (embedding->rows > kVocabularyMax) {
-    return fail("{}: tensor {} has {} rows; hadal takes at most {}", fields.file(), name,
-                embedding->rows, kVocabularyMax);
-  } else {
-    config.vocabulary = embedding->rows;
-  }
-  return {};
-}
-
 // A window as long as the context is none.
 Status check_sliding_window(ConfigFields& fields, uint32_t context) {
   const bool gguf = fields.dialect() == Dialect::kGguf;
@@ -167,100 +142,29 @@ Status check_sliding_window(ConfigFields& fields, uint32_t context) {
   return fields.only({{"layer_types", std::string_view("full_attention")}});
 }
 
-// Fields that change the mathematics of other models than ours, and those that change nothing.
-Status check_other_gguf_fields(ConfigFields& fields) {
-  HADAL_TRY_VOID(fields.only({{"attention.causal", true},
-                              {"use_parallel_residual", false},
-                              {"expert_count", 0.0},
-                              {"expert_used_count", 0.0},
-                              {"attention.clamp_kqv", 0.0},
-                              {"attention.max_alibi_bias", 0.0},
-                              {"logit_scale", 1.0},
-                              {"residual_scale", 1.0},
-                              {"embedding_scale", 1.0},
-                              {"attn_logit_softcapping", 0.0},
-                              {"final_logit_softcapping", 0.0}}));
-  for (const char* key : {"attention.scale", "rope.dimension_sections"}) {
-    if (fields.has(key)) {
-      return fail("{}: has {}, which hadal does not implement for the architecture {}",
-                  fields.file(), fields.full_key(key), fields.architecture());
-    }
-  }
-  fields.harmless({"tensor_data_layout", "attention.layer_norm_epsilon", "pooling_type"});
-  return {};
-}
-
-Status check_other_folder_fields(ConfigFields& fields, const DecoderTraits& traits) {
-  HADAL_TRY_VOID(
-      fields.only({{"architectures", traits.folder_class},
-                   {"hidden_act", std::string_view("silu")},
-                   {"attention_bias", false},
-                   {"mlp_bias", false},
-                   {"use_mrope", false},
-                   {"is_encoder_decoder", false},
-                   {"quantization_config.quant_method", std::string_view("fp8")},
-                   {"quantization_config.fmt", std::string_view("e4m3")},
-                   {"quantization_config.activation_scheme", std::string_view("dynamic")},
-                   {"quantization_config.weight_block_size", 128.0}}));
-  HADAL_TRY_VOID(fields.refuse_section("quantization", "weights packed by another program"));
-  HADAL_TRY_VOID(fields.refuse_section("text_config", "a model of more than text"));
-  fields.harmless_section("quantization_config");  // which modules are stored how, the tensors say
-  fields.harmless_section("generation");
-  fields.harmless({"model_type", "torch_dtype", "dtype", "transformers_version", "_name_or_path",
-                   "bos_token_id", "eos_token_id", "pad_token_id", "use_cache", "initializer_range",
-                   "attention_dropout",  // of training
-                   "pretraining_tp",     // the same product in slices
-                   "output_attentions", "output_hidden_states", "return_dict"});
-  return {};
-}
-
 }  // namespace
 
 Status read_decoder_config(ConfigFields& fields, const TensorIndex& tensors,
                            const DecoderTraits& traits, DecoderConfig& config) {
   const bool gguf = fields.dialect() == Dialect::kGguf;
   const ShapeNames& names = gguf ? kGgufNames : kFolderNames;
-  HADAL_TRY(config.layers, fields.count(names.layers, kLayersMax));
-  HADAL_TRY(config.width, fields.count(names.width, kWidthMax));
+  HADAL_TRY_VOID(read_common_config(fields, tensors, config));
   HADAL_TRY_VOID(read_heads(fields, names, traits, config));
   HADAL_TRY(config.feed_forward_width,
             fields.count(names.feed_forward_width, kFeedForwardWidthMax));
-  HADAL_TRY(const double epsilon, fields.number(names.norm_epsilon, 0));
-  if (epsilon > 1) {
-    return fail("{}: {} is {}; it must be between 0 and 1", fields.file(),
-                fields.full_key(names.norm_epsilon), epsilon);
-  }
-  config.norm_epsilon = static_cast<float>(epsilon);
-  HADAL_TRY_VOID(read_vocabulary(fields, tensors, config));
-  if (gguf) {
-    config.tied_head = !tensors.has(tensor_name(Role::kHead, kNoLayer, Dialect::kGguf));
-    HADAL_TRY_VOID(
-        fields.only({{"attention.value_length", static_cast<double>(config.head_width)}}));
-  } else {
-    HADAL_TRY(config.tied_head, fields.flag_or("tie_word_embeddings", false));
-  }
-
-  HADAL_TRY(const uint32_t context, fields.count(names.context, kContextMax));
-  HADAL_TRY(RopeSettings rope, read_rope_settings(fields, config.head_width, context));
+  HADAL_TRY(RopeSettings rope, read_rope_settings(fields, config.head_width, config.context_max));
   if (gguf && traits.rope_factors) {
     HADAL_TRY(rope.divisors, read_rope_divisors(fields, tensors, rope.rotated_width / 2));
   }
   config.rope_pairs = gguf ? traits.gguf_pairs : RopePairs::kHalves;
   config.rope = rope_frequencies(rope);
-  config.context_max = context;
-  if (rope.scaling.kind == RopeScalingKind::kYarn) {
-    // Some files state the context before the stretch, some after it.
-    const double stretched = rope.scaling.factor * rope.scaling.original_context;
-    config.context_max = std::max(
-        context, static_cast<uint32_t>(std::min<double>(std::floor(stretched), kContextMax)));
-  }
-
+  config.context_max = stretched_context(rope.scaling, config.context_max);
   HADAL_TRY_VOID(check_sliding_window(fields, config.context_max));
-  return gguf ? check_other_gguf_fields(fields) : check_other_folder_fields(fields, traits);
-}
-
-void finish_config(const ConfigFields& fields, ModelConfig& config) {
-  config.warnings = fields.warnings();
+  if (!gguf) return check_common_folder_fields(fields, traits.folder_class);
+  HADAL_TRY_VOID(fields.only({{"attention.value_length", static_cast<double>(config.head_width)},
+                              {"expert_count", 0.0},
+                              {"expert_used_count", 0.0}}));
+  return check_common_gguf_fields(fields);
 }
 
 Manifest decoder_manifest(const DecoderConfig& c, const TensorIndex& present, Dialect dialect,

@@ -11,28 +11,17 @@
 #include "device/ops.h"
 #include "file/metadata.h"
 #include "file/tensor_index.h"
+#include "model/common_config.h"
 #include "model/config_fields.h"
 #include "model/model.h"
 #include "model/rope_frequencies.h"
 
 namespace hadal {
 
-// Far above any real model, far below what could overflow a size: a product of two of these fits
-// uint64 with room for layers and bytes.
-inline constexpr uint32_t kLayersMax = 1024;
-inline constexpr uint32_t kWidthMax = 1u << 20;             // of the residual
-inline constexpr uint32_t kFeedForwardWidthMax = 1u << 22;  // also heads * head width
-inline constexpr uint32_t kHeadsMax = 1u << 14;
-inline constexpr uint32_t kHeadWidthMax = 1u << 12;
-inline constexpr uint32_t kVocabularyMax = 1u << 24;
-inline constexpr uint32_t kContextMax = 1u << 30;  // positions are int32
-
-struct DecoderConfig : ModelConfig {
+struct DecoderConfig : CommonConfig {
   uint32_t heads = 0, kv_heads = 0;
   uint32_t head_width = 0;  // of queries, keys and values
   uint32_t feed_forward_width = 0;
-  float norm_epsilon = 0;
-  bool tied_head = false;  // the embedding's table is the head's too
   RopePairs rope_pairs = RopePairs::kHalves;
   RopeFrequencies rope;
 
@@ -57,9 +46,6 @@ struct DecoderTraits {
 // what is wrong with it.
 Status read_decoder_config(ConfigFields& fields, const TensorIndex& tensors,
                            const DecoderTraits& traits, DecoderConfig& config);
-
-// The last step of reading: turns what nobody accounted for into config.warnings.
-void finish_config(const ConfigFields& fields, ModelConfig& config);
 
 // A vector that a layer has beyond the nine tensors of every decoder (two norms; query, key, value
 // and attention's output; gate, up and down).

@@ -8,8 +8,9 @@ namespace hadal {
 Result<KvCache> KvCache::create(const KvLayout& layout, QuantType type, uint32_t blocks,
                                 std::span<Device* const> layer_devices) {
   CHECK(layer_devices.size() == layout.layers);
-  if (type != QuantType::kF16 && type != QuantType::kF32) {
-    return fail("a KV cache of {} is not possible, only f16 and f32", quant_format(type).name);
+  if (!is_kv_type(type)) {
+    return fail("a KV cache of {} is not possible, only f16, bf16 and f32",
+                quant_format(type).name);
   }
   const uint64_t rows = uint64_t{blocks} * kBlockTokens;
   if (blocks == 0 || rows > UINT32_MAX) {
@@ -33,10 +34,12 @@ Result<KvCache> KvCache::create(const KvLayout& layout, QuantType type, uint32_t
                   buffer.error().message);
     }
     const auto row_count = static_cast<uint32_t>(rows);
-    cache.layers_.push_back(
-        {.keys = (*buffer)->tensor(type, row_count, layout.key_columns),
-         .values = (*buffer)->tensor(type, row_count, layout.value_columns, *key_bytes),
-         .block_tokens = kBlockTokens});
+    PagedKv& kv = cache.layers_.emplace_back();
+    kv.keys = (*buffer)->tensor(type, row_count, layout.key_columns);
+    if (layout.value_columns != 0) {
+      kv.values = (*buffer)->tensor(type, row_count, layout.value_columns, *key_bytes);
+    }
+    kv.block_tokens = kBlockTokens;
     cache.buffers_.push_back(std::move(*buffer));
   }
   return cache;

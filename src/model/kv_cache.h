@@ -19,15 +19,22 @@ inline constexpr uint32_t kBlockTokens = 32;
 // What a token costs a layer.
 struct KvLayout {
   uint32_t layers = 0;
-  uint32_t key_columns = 0, value_columns = 0;  // kv_heads * width
+  uint32_t key_columns = 0;    // kv_heads * width; of latent attention: latent + shared key part
+  uint32_t value_columns = 0;  // kv_heads * width; of latent attention: none
+  QuantType type = QuantType::kF16;  // what the values are kept as unless someone asks for another
   uint64_t bytes_per_token(QuantType type) const {
     return uint64_t{layers} * (row_bytes(type, key_columns) + row_bytes(type, value_columns));
   }
 };
 
+constexpr bool is_kv_type(QuantType type) {
+  return type == QuantType::kF16 || type == QuantType::kBF16 || type == QuantType::kF32;
+}
+
 class KvCache {
  public:
-  // layer_devices: [layers]. type: kF16, or kF32. Memory is committed as blocks are first used.
+  // layer_devices: [layers]. type: kF16, kBF16 or kF32. Memory is committed as blocks are first
+  // used.
   static Result<KvCache> create(const KvLayout& layout, QuantType type, uint32_t blocks,
                                 std::span<Device* const> layer_devices);
 

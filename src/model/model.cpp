@@ -10,7 +10,8 @@
 namespace hadal {
 
 std::span<const Architecture> architectures() {
-  static const std::array kAll = {kLlama, kQwen2, kQwen3};
+  static const std::array kAll = {kLlama,      kQwen2,  kQwen3,        kDeepSeekV2,
+                                  kDeepSeekV3, kKimiK2, kDeepSeek2Gguf};
   return kAll;
 }
 

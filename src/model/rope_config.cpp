@@ -116,9 +116,8 @@ Result<RopeScaling> read_gguf_scaling(ConfigFields& fields, uint32_t context) {
                 fields.file(), fields.full_key(section + "type"));
   }
   HADAL_TRY_VOID(read_scaling_numbers(fields, names, context, scaling));
-  HADAL_TRY_VOID(fields.only({{"rope.scaling.yarn_ext_factor", 1.0},
-                              {"rope.scaling.yarn_attn_factor", 1.0},
-                              {"rope.scaling.yarn_log_multiplier", 0.0}}));
+  HADAL_TRY_VOID(
+      fields.only({{"rope.scaling.yarn_ext_factor", 1.0}, {"rope.scaling.yarn_attn_factor", 1.0}}));
   if (scaling.kind == RopeScalingKind::kYarn) {
     fields.harmless({"rope.scale_linear"});
   } else {
@@ -212,15 +211,41 @@ Result<BaseAndPart> read_folder_base(ConfigFields& fields, const std::string& se
   return result;
 }
 
+Status read_deepseek_gguf_magnitudes(ConfigFields& fields, RopeScaling& scaling) {
+  HADAL_TRY_VOID(fields.only({{"rope.scaling.attn_factor", 1.0}}));
+  HADAL_TRY(const double multiplier, bounded(fields, "rope.scaling.yarn_log_multiplier", 0, 0));
+  if (scaling.kind == RopeScalingKind::kNone) return {};
+  scaling.mscale = scaling.mscale_all_dimensions = multiplier / 0.1;
+  return {};
+}
+
+Status read_deepseek_folder_magnitudes(ConfigFields& fields, const std::string& section,
+                                       RopeScaling& scaling) {
+  const std::string attention_factor = section + ".attention_factor";
+  const std::string attn_factor = section + ".attn_factor";
+  HADAL_TRY_VOID(fields.only({{attention_factor, 1.0}, {attn_factor, 1.0}}));
+  if (scaling.kind == RopeScalingKind::kNone) return {};
+  scaling.attention_factor.reset();
+  HADAL_TRY(scaling.mscale, bounded(fields, section + ".mscale", 0, 1));
+  HADAL_TRY(scaling.mscale_all_dimensions, bounded(fields, section + ".mscale_all_dim", 0, 0));
+  return {};
+}
+
 }  // namespace
 
-Result<RopeSettings> read_rope_settings(ConfigFields& fields, uint32_t head_width,
-                                        uint32_t context) {
+Result<RopeSettings> read_rope_settings(ConfigFields& fields, uint32_t head_width, uint32_t context,
+                                        RopeMagnitudes magnitudes) {
+  const bool deepseek = magnitudes == RopeMagnitudes::kDeepSeek;
   RopeSettings rope;
   if (fields.dialect() == Dialect::kGguf) {
     HADAL_TRY(rope.base, bounded(fields, "rope.freq_base", 1, kDefaultBase));
     HADAL_TRY(rope.rotated_width, fields.count_or("rope.dimension_count", head_width, head_width));
     HADAL_TRY(rope.scaling, read_gguf_scaling(fields, context));
+    if (deepseek) {
+      HADAL_TRY_VOID(read_deepseek_gguf_magnitudes(fields, rope.scaling));
+    } else {
+      HADAL_TRY_VOID(fields.only({{"rope.scaling.yarn_log_multiplier", 0.0}}));
+    }
   } else {
     const bool old_style = !fields.keys_of("rope_scaling").empty();
     const bool new_style = !fields.keys_of("rope_parameters").empty();
@@ -233,6 +258,7 @@ Result<RopeSettings> read_rope_settings(ConfigFields& fields, uint32_t head_widt
     rope.base = read.base;
     rope.rotated_width = static_cast<uint32_t>(head_width * std::min(read.rotated_part, 2.0));
     HADAL_TRY(rope.scaling, read_folder_scaling(fields, section, context));
+    if (deepseek) HADAL_TRY_VOID(read_deepseek_folder_magnitudes(fields, section, rope.scaling));
   }
   if (rope.base <= 1) {
     return fail("{}: the base of the rope frequencies is {}; it must be greater than 1",

@@ -46,7 +46,7 @@ YarnRamp yarn_ramp(const RopeSettings& settings) {
 
 double yarn_magnitude(const RopeScaling& scaling) {
   if (scaling.attention_factor) return *scaling.attention_factor;
-  const auto magnitude = [&](double m) { return 0.1 * m * std::log(scaling.factor) + 1; };
+  const auto magnitude = [&](double m) { return rope_magnitude(scaling, m); };
   const double ratio = scaling.mscale && scaling.mscale_all_dimensions
                            ? magnitude(*scaling.mscale) / magnitude(*scaling.mscale_all_dimensions)
                            : magnitude(1);
@@ -54,6 +54,10 @@ double yarn_magnitude(const RopeScaling& scaling) {
 }
 
 }  // namespace
+
+double rope_magnitude(const RopeScaling& scaling, double m) {
+  return 0.1 * m * std::log(scaling.factor) + 1;
+}
 
 RopeFrequencies rope_frequencies(const RopeSettings& settings) {
   const uint32_t pairs = settings.rotated_width / 2;

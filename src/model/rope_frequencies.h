@@ -46,4 +46,7 @@ struct RopeFrequencies {
 
 RopeFrequencies rope_frequencies(const RopeSettings& settings);
 
+// magnitude(m) of a scaling (RopeScaling): 0.1 m ln(factor) + 1.
+double rope_magnitude(const RopeScaling& scaling, double m);
+
 }  // namespace hadal

@@ -49,7 +49,8 @@ Status check_scales(const TensorInfo& info, const TensorIndex& tensors) {
 }
 
 Status check_shape(const TensorSpec& spec, const TensorInfo& info) {
-  if (info.experts == spec.experts && info.rows == spec.rows && info.columns == spec.columns) {
+  const uint32_t experts = spec.experts / spec.pieces;
+  if (info.experts == experts && info.rows == spec.rows && info.columns == spec.columns) {
     return {};
   }
   const auto words = [](uint32_t experts, uint32_t rows, uint32_t columns) {
@@ -59,7 +60,27 @@ Status check_shape(const TensorSpec& spec, const TensorInfo& info) {
   return fail(
       "tensor {} has {} values (rows x columns), but by the model's configuration it has {}",
       info.name, words(info.experts, info.rows, info.columns),
-      words(spec.experts, spec.rows, spec.columns));
+      words(experts, spec.rows, spec.columns));
+}
+
+// A spec's tensors that are in the file, each held against it.
+Result<std::vector<const TensorInfo*>> check_pieces(const TensorSpec& spec,
+                                                    const TensorIndex& tensors) {
+  std::vector<const TensorInfo*> found;
+  for (uint32_t piece = 0; piece < spec.pieces; ++piece) {
+    const std::string name = piece_name(spec, piece);
+    const TensorInfo* info = tensors.find(name);
+    if (info == nullptr && (spec.required || piece > 0)) {
+      return fail("the tensor {} is missing", name);
+    }
+    if (info == nullptr) return found;
+    if (spec.role != Role::kSkipped) HADAL_TRY_VOID(check_shape(spec, *info));
+    if (spec.role != Role::kSkipped && info->type == QuantType::kF8_E4M3) {
+      HADAL_TRY_VOID(check_scales(*info, tensors));
+    }
+    found.push_back(info);
+  }
+  return found;
 }
 
 }  // namespace
@@ -68,16 +89,10 @@ Status check_tensors(const Manifest& manifest, const TensorIndex& tensors) {
   std::set<std::string, std::less<>> read;
   bool tied_head = false;
   for (const TensorSpec& spec : manifest) {
-    const TensorInfo* info = tensors.find(spec.name);
-    if (info == nullptr) {
-      if (spec.required) return fail("the tensor {} is missing", spec.name);
-      continue;
-    }
-    if (!read.insert(spec.name).second && spec.role == Role::kHead) tied_head = true;
-    HADAL_TRY_VOID(check_shape(spec, *info));
-    if (info->type == QuantType::kF8_E4M3) {
-      HADAL_TRY_VOID(check_scales(*info, tensors));
-      read.insert(scale_name(*info));
+    HADAL_TRY(const auto pieces, check_pieces(spec, tensors));
+    for (const TensorInfo* info : pieces) {
+      if (!read.insert(info->name).second && spec.role == Role::kHead) tied_head = true;
+      if (info->type == QuantType::kF8_E4M3) read.insert(scale_name(*info));
     }
   }
   for (const auto& [name, info] : tensors.tensors()) {
@@ -91,29 +106,30 @@ Status check_tensors(const Manifest& manifest, const TensorIndex& tensors) {
   return {};
 }
 
-Result<Weights::Entry> Weights::load_one(const TensorSpec& spec, const TensorInfo& info,
+Result<Weights::Entry> Weights::load_one(const TensorSpec& spec,
+                                         std::span<const TensorInfo* const> infos,
                                          const TensorIndex& tensors, Device& device) {
-  if (!device.supports(info.type)) {
-    return fail("tensor {} is {}, which the device {} does not take", info.name,
-                quant_format(info.type).name, device.info().name);
-  }
   Entry entry;
-  WeightPiece piece = {.type = info.type,
-                       .experts = info.experts,
-                       .rows = info.rows,
-                       .columns = info.columns,
-                       .data = info.data};
-  if (info.type == QuantType::kF8_E4M3) {
+  std::vector<WeightPiece> pieces;
+  for (const TensorInfo* info : infos) {
+    if (!device.supports(info->type)) {
+      return fail("tensor {} is {}, which the device {} does not take", info->name,
+                  quant_format(info->type).name, device.info().name);
+    }
+    pieces.push_back({.type = info->type,
+                      .experts = info->experts,
+                      .rows = info->rows,
+                      .columns = info->columns,
+                      .data = info->data});
+    if (info->type != QuantType::kF8_E4M3) continue;
     // Copied: the file's are not aligned as floats have to be, and may be bf16.
-    const TensorInfo& scales = *tensors.find(scale_name(info));
-    entry.scales.resize(size_t{scales.rows} * scales.columns);
-    quant_format(scales.type).decode(scales.data.data(), entry.scales.data(), entry.scales.size());
-    piece.scales = {.data = entry.scales.data(),
-                    .rows_per_scale = kScaleBlock,
-                    .columns_per_scale = kScaleBlock};
+    const TensorInfo& scales = *tensors.find(scale_name(*info));
+    std::vector<float>& copy = entry.scales.emplace_back(size_t{scales.rows} * scales.columns);
+    quant_format(scales.type).decode(scales.data.data(), copy.data(), copy.size());
+    pieces.back().scales = {
+        .data = copy.data(), .rows_per_scale = kScaleBlock, .columns_per_scale = kScaleBlock};
   }
-  HADAL_TRY(entry.loaded,
-            device.upload({.name = info.name, .use = spec.use, .pieces = {&piece, 1}}));
+  HADAL_TRY(entry.loaded, device.upload({.name = spec.name, .use = spec.use, .pieces = pieces}));
   return entry;
 }
 
@@ -128,21 +144,22 @@ Result<Weights> Weights::load(const Manifest& manifest, const ModelFile& file,
 
   LoadProgress done{0, 0};
   for (const TensorSpec& spec : manifest) {
-    const TensorInfo* info = tensors.find(spec.name);
-    if (info == nullptr) continue;
-    if (info->data.empty()) {
-      return fail("{}: the bytes of tensor {} are not in the file", file.path().string(),
-                  spec.name);
+    if (spec.role == Role::kSkipped) continue;
+    for (const TensorInfo* info : find_pieces(spec, tensors)) {
+      if (info->data.empty()) {
+        return fail("{}: the bytes of tensor {} are not in the file", file.path().string(),
+                    info->name);
+      }
+      done.bytes_total += info->data.size();
     }
-    done.bytes_total += info->data.size();
   }
 
   Weights weights;
   std::map<std::pair<std::string_view, Device*>, Weight> uploaded;
   for (size_t i = 0; i < manifest.size(); ++i) {
     const TensorSpec& spec = manifest[i];
-    const TensorInfo* info = tensors.find(spec.name);
-    if (info == nullptr) continue;
+    const std::vector<const TensorInfo*> infos = find_pieces(spec, tensors);
+    if (infos.empty() || spec.role == Role::kSkipped) continue;
     Device& device = *devices[i];
     if (spec.layer != kNoLayer) {
       auto& layers = weights.layer_devices_;
@@ -153,13 +170,13 @@ Result<Weights> Weights::load(const Manifest& manifest, const ModelFile& file,
     }
     Weight& view = uploaded[{spec.name, &device}];
     if (!view) {
-      auto entry = load_one(spec, *info, tensors, device);
+      auto entry = load_one(spec, infos, tensors, device);
       if (!entry) return fail("{}: {}", file.path().string(), entry.error().message);
       view = entry->loaded.view;
       weights.entries_.push_back(std::move(*entry));
     }
     weights.views_[{spec.role, spec.layer}] = view;
-    done.bytes_done += info->data.size();
+    for (const TensorInfo* info : infos) done.bytes_done += info->data.size();
     if (progress) progress(done);
   }
   return weights;

@@ -43,9 +43,9 @@ class Weights {
  private:
   struct Entry {
     LoadedWeight loaded;
-    std::vector<float> scales;  // of FP8, row-major; what loaded.view.scales points into
+    std::vector<std::vector<float>> scales;  // of FP8, a piece each, row-major; pointed into
   };
-  static Result<Entry> load_one(const TensorSpec& spec, const TensorInfo& info,
+  static Result<Entry> load_one(const TensorSpec& spec, std::span<const TensorInfo* const> infos,
                                 const TensorIndex& tensors, Device& device);
 
   std::vector<Entry> entries_;

@@ -76,8 +76,8 @@ void place_tensors(const Manifest& manifest, const TensorIndex& tensors,
   std::vector<std::pair<std::string_view, uint16_t>> counted;  // of tensors listed twice: a few
   for (uint32_t i = 0; i < manifest.size(); ++i) {
     const TensorSpec& spec = manifest[i];
-    const TensorInfo* info = tensors.find(spec.name);
-    if (info == nullptr) continue;
+    const std::vector<const TensorInfo*> pieces = find_pieces(spec, tensors);
+    if (pieces.empty() || spec.role == Role::kSkipped) continue;
     const uint16_t device = device_of(spec, layer_devices);
     placement.places.push_back({.tensor = i, .device = device});
     if (spec.layer == kNoLayer) {
@@ -86,8 +86,11 @@ void place_tensors(const Manifest& manifest, const TensorIndex& tensors,
       counted.push_back(place);
     }
     uint64_t& bytes = placement.shares[device].weight_bytes;
-    const uint64_t rows = saturating_multiply(info->experts, info->rows);
-    bytes = saturating_add(bytes, saturating_multiply(rows, row_bytes(info->type, info->columns)));
+    for (const TensorInfo* info : pieces) {
+      const uint64_t rows = saturating_multiply(info->experts, info->rows);
+      bytes =
+          saturating_add(bytes, saturating_multiply(rows, row_bytes(info->type, info->columns)));
+    }
   }
 }
 

@@ -116,7 +116,9 @@ std::vector<Case> cases() {
   for (const Model& model :
        {Model{"llama", 3, true}, Model{"llama3-scaling-tied", 3, true}, Model{"qwen2", 3, true},
         Model{"qwen3-yarn", 3, true}, Model{"qwen3-yarn-attn-factor", 3, true},
-        Model{"qwen3-fp8", 2, false}}) {
+        Model{"qwen3-fp8", 2, false}, Model{"deepseek-v2-lite", 3, true},
+        Model{"deepseek-v2-groups", 3, true}, Model{"deepseek-v3", 5, true},
+        Model{"deepseek-v3-one-group", 3, true}, Model{"deepseek-v3-fp8", 2, false}}) {
     for (const char* file : {"hf", "model.gguf"}) {
       if (file == std::string("model.gguf") && !model.gguf) continue;
       for (const Setup& setup :

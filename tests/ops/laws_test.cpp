@@ -107,10 +107,7 @@ class Runner {
     std::iota(tables_.begin(), tables_.end(), 0);
     Random random(77);
     if (paging.scattered) std::shuffle(tables_.begin(), tables_.end(), random);
-    const auto blank = [&] {
-      return type == QuantType::kF16 ? bench_.blank_f16(rows, kKvHeads * kWidth)
-                                     : bench_.blank(rows, kKvHeads * kWidth);
-    };
+    const auto blank = [&] { return bench_.blank_of(type, rows, kKvHeads * kWidth); };
     cache_ = {blank(), blank(), paging.block_tokens};
     done_.resize(count);
   }

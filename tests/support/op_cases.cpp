@@ -40,6 +40,17 @@ constexpr BoundRow kBounds[] = {
     // One column of the input is not zero: int8 holds it exactly, and each output is one weight.
     // Scale: the greatest weight of the row x the input.
     {"matmul one column", {8e-8, 3e-7}, {1e-6, 4e-6}},
+    // Of the chosen experts nothing is left open; their weights are relative to themselves.
+    {"route", {6e-8, 1.3e-7}, {2e-7, 1e-6}},
+    // Scale: |old| + the sum over a token's experts of |weight| x (the matmul scale of down + what
+    // the matmul scales of gate and up become behind it). The hidden values are rounded, too.
+    {"experts float", {6e-8, 4e-7}, {3e-7, 3e-6}},
+    {"experts quantized", {6e-8, 4e-7}, {2.3e-3, 1.4e-2, true}},
+    // Scale: V_h of the greatest latent x (1 + score scale x |query . K_h latent| + ...), each a
+    // root
+    // of squares: see there. Stored weights of 8 bits or fewer may meet int8 activations.
+    {"latent float", {2e-8, 2e-7}, {3e-7, 3e-6}},
+    {"latent quantized", {2e-8, 2e-7}, {2.5e-3, 2e-2}},
     // Scale: greatest |value| x (1 + score scale x |query| |key|): the second part is what an error
     // of a score's last place does to its weight.
     {"attention", {5e-9, 4e-8}, {1e-7, 1e-6}},
@@ -161,6 +172,7 @@ struct RopeShape {
   RopePairs style;
   int32_t last_position;
   float base, magnitude;
+  uint32_t first = 0;
 };
 
 void add_rope_case(std::vector<OpCase>& cases, const RopeShape& shape, Random& random) {
@@ -178,7 +190,8 @@ void add_rope_case(std::vector<OpCase>& cases, const RopeShape& shape, Random& r
   const auto run = [=](Device& device) {
     Workbench bench(device);
     const Tensor x = bench.tensor(*in, shape.stride);
-    device.ops().rope({x, shape.width, shape.style, positions, frequencies, shape.magnitude});
+    device.ops().rope(
+        {x, shape.width, shape.style, positions, frequencies, shape.magnitude, shape.first});
     return bench.finish(x);
   };
   const auto expect = [=] {
@@ -188,7 +201,7 @@ void add_rope_case(std::vector<OpCase>& cases, const RopeShape& shape, Random& r
       for (uint32_t head = 0; head < shape.heads; ++head) {
         for (uint32_t i = 0; i < shape.pairs; ++i) {
           const bool halves = shape.style == RopePairs::kHalves;
-          const size_t start = size_t{token} * in->columns + head * shape.width;
+          const size_t start = size_t{token} * in->columns + head * shape.width + shape.first;
           const size_t first = start + (halves ? i : 2 * i);
           const size_t second = start + (halves ? i + shape.pairs : 2 * i + 1);
           const double angle = double(positions[token]) * double{frequencies[i]};
@@ -203,9 +216,9 @@ void add_rope_case(std::vector<OpCase>& cases, const RopeShape& shape, Random& r
     return expected;
   };
   cases.push_back({"rope",
-                   fmt::format("{} tokens, {} heads of {}, {} pairs ({}), stride {}, to position "
-                               "{}, base {}, magnitude {}",
-                               shape.tokens, shape.heads, shape.width, shape.pairs,
+                   fmt::format("{} tokens, {} heads of {}, {} pairs from {} ({}), stride {}, to "
+                               "position {}, base {}, magnitude {}",
+                               shape.tokens, shape.heads, shape.width, shape.pairs, shape.first,
                                shape.style == RopePairs::kHalves ? "halves" : "interleaved",
                                shape.stride, shape.last_position, shape.base, shape.magnitude),
                    "rope", run, expect});
@@ -223,6 +236,10 @@ std::vector<OpCase> rope_cases() {
     add_rope_case(cases, {7, 2, 20, 3, 0, style, 4096, 1e4f, 1.0f}, random);
     add_rope_case(cases, {70, 4, 64, 32, 1024, style, 4096, 1e4f, 1.3f}, random);  // of a QKV
     add_rope_case(cases, {3, 1, 64, 32, 0, style, 131071, 1e4f, 1.0f}, random);    // long context
+    // The last part of a head, or one in its middle.
+    add_rope_case(cases, {9, 16, 192, 32, 0, style, 16384, 1e4f, 1.0f, 128}, random);
+    add_rope_case(cases, {5, 3, 17, 3, 70, style, 4096, 1e4f, 1.2f, 11}, random);
+    add_rope_case(cases, {4, 2, 20, 2, 0, style, 4096, 1e4f, 1.0f, 7}, random);
   }
   return cases;
 }
@@ -322,8 +339,9 @@ std::vector<OpCase> only(std::vector<OpCase> cases, std::string_view op) {
   return cases;
 }
 
-constexpr std::string_view kOpNames[] = {"embed",    "rms_norm",  "matmul", "rope",
-                                         "store_kv", "attention", "swiglu", "gather_rows"};
+constexpr std::string_view kOpNames[] = {"embed",    "rms_norm",  "matmul",           "rope",
+                                         "store_kv", "attention", "latent_attention", "swiglu",
+                                         "route",    "experts",   "gather_rows"};
 
 }  // namespace
 
@@ -338,6 +356,9 @@ std::vector<OpCase> op_cases(std::string_view op) {
   if (op == "rope") return rope_cases();
   if (op == "swiglu") return swiglu_cases();
   if (op == "gather_rows") return gather_cases();
+  if (op == "route") return route_cases();
+  if (op == "experts") return experts_cases();
+  if (op == "latent_attention") return latent_cases();
   return only(cache_cases(), op);
 }
 

@@ -51,5 +51,12 @@ std::string judge(const OpExpectation& expected, std::span<const float> got, con
 // The parts of the list.
 std::vector<OpCase> matmul_cases();
 std::vector<OpCase> cache_cases();  // store_kv and attention
+std::vector<OpCase> latent_cases();
+std::vector<OpCase> route_cases();
+std::vector<OpCase> experts_cases();
+
+// Root of the sum over blocks of columns of (greatest |x|)^2 |w|^2: the size of a product of a row
+// of a weight and activations, of which a block may share a step.
+double product_scale(std::span<const float> in, std::span<const float> weight);
 
 }  // namespace hadal

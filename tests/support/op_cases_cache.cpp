@@ -108,11 +108,8 @@ SequenceLayout layout_of(const CacheData& data, const Part& part) {
 
 PagedKv fill_cache(const CacheData& data, Workbench& bench, Device& device) {
   const uint32_t rows = data.blocks * data.c.block_tokens;
-  const auto blank = [&](uint32_t columns) {
-    return data.c.type == QuantType::kF16 ? bench.blank_f16(rows, columns)
-                                          : bench.blank(rows, columns);
-  };
-  const PagedKv cache{blank(data.keys[0].columns), blank(data.values[0].columns),
+  const PagedKv cache{bench.blank_of(data.c.type, rows, data.keys[0].columns),
+                      bench.blank_of(data.c.type, rows, data.values[0].columns),
                       data.c.block_tokens};
   for (const bool past : {true, false}) {
     const Part part = make_part(data, past);
@@ -126,7 +123,8 @@ PagedKv fill_cache(const CacheData& data, Workbench& bench, Device& device) {
 }
 
 float stored_value(QuantType type, float value) {
-  return type == QuantType::kF16 ? f16_to_float(float_to_f16(value)) : value;
+  if (type == QuantType::kF16) return f16_to_float(float_to_f16(value));
+  return type == QuantType::kBF16 ? bf16_to_float(float_to_bf16(value)) : value;
 }
 
 // The cache itself. Rows nobody wrote still hold NaN, which is shown as 12345.
@@ -249,7 +247,7 @@ std::vector<CacheCase> list_cache_cases() {
   struct Heads {
     uint32_t heads, kv_heads;
   };
-  for (const QuantType type : {QuantType::kF32, QuantType::kF16}) {
+  for (const QuantType type : {QuantType::kF32, QuantType::kF16, QuantType::kBF16}) {
     for (const Heads heads : {Heads{2, 2}, Heads{9, 3}, Heads{8, 1}, Heads{1, 1}}) {
       for (const uint32_t width : {20u, 64u, 128u}) {
         CacheCase c{.type = type,

@@ -54,20 +54,6 @@ Result<std::vector<float>> run_matmul(const MatmulCase& c, Device& device) {
   return all;
 }
 
-// Root of the sum over blocks of columns of (greatest |x|)^2 |w|^2.
-double product_scale(std::span<const float> in, std::span<const float> weight) {
-  double sum = 0;
-  for (size_t start = 0; start < in.size(); start += kScaleBlock) {
-    double greatest = 0, squares = 0;
-    for (size_t i = start; i < std::min(in.size(), start + kScaleBlock); ++i) {
-      greatest = std::max(greatest, std::abs(double{in[i]}));
-      squares += double{weight[i]} * double{weight[i]};
-    }
-    sum += greatest * greatest * squares;
-  }
-  return std::sqrt(sum);
-}
-
 double greatest_of(std::span<const float> values) {
   double greatest = 0;
   for (const float value : values) greatest = std::max(greatest, std::abs(double{value}));
@@ -270,6 +256,19 @@ void add_extreme_inputs(MatmulList& list) {
 }
 
 }  // namespace
+
+double product_scale(std::span<const float> in, std::span<const float> weight) {
+  double sum = 0;
+  for (size_t start = 0; start < in.size(); start += kScaleBlock) {
+    double greatest = 0, squares = 0;
+    for (size_t i = start; i < std::min(in.size(), start + kScaleBlock); ++i) {
+      greatest = std::max(greatest, std::abs(double{in[i]}));
+      squares += double{weight[i]} * double{weight[i]};
+    }
+    sum += greatest * greatest * squares;
+  }
+  return std::sqrt(sum);
+}
 
 std::vector<OpCase> matmul_cases() {
   MatmulList list;

@@ -157,11 +157,20 @@ Tensor Workbench::blank(uint32_t rows, uint32_t columns, uint32_t stride) {
   return view;
 }
 
-Tensor Workbench::blank_f16(uint32_t rows, uint32_t columns) {
-  buffers_.push_back(require(device_.allocate(size_t{rows} * columns * sizeof(f16))));
-  const Tensor tensor = buffers_.back()->tensor(QuantType::kF16, rows, columns);
-  const std::vector<f16> poison(size_t{rows} * columns, float_to_f16(kNan));
+Tensor Workbench::blank_of(QuantType type, uint32_t rows, uint32_t columns) {
+  if (type == QuantType::kF32) return blank(rows, columns);
+  const size_t bytes = rows * row_bytes(type, columns);
+  buffers_.push_back(require(device_.allocate(bytes)));
+  const Tensor tensor = buffers_.back()->tensor(type, rows, columns);
+  const std::vector<std::byte> poison(bytes, std::byte{0xff});
   device_.write(poison.data(), tensor);
+  return tensor;
+}
+
+Tensor Workbench::whole_numbers(uint32_t rows, uint32_t columns, std::span<const int32_t> values) {
+  CHECK(values.size() == size_t{rows} * columns);
+  const Tensor tensor = blank_of(QuantType::kI32, rows, columns);
+  device_.write(values.data(), tensor);
   return tensor;
 }
 
@@ -191,12 +200,41 @@ Weight Workbench::vector(const StoredWeight& weight) {
   return load(weight, WeightUse::kVector);
 }
 
+Weight Workbench::stack(std::span<const StoredWeight> experts, Stacking stacking) {
+  const auto piece_of = [](const StoredWeight& weight, uint32_t count) -> WeightPiece {
+    return {.type = weight.type,
+            .experts = count,
+            .rows = weight.decoded.rows,
+            .columns = weight.decoded.columns,
+            .data = weight.bytes,
+            .scales = {weight.scales.empty() ? nullptr : weight.scales.data(),
+                       weight.rows_per_scale, weight.columns_per_scale}};
+  };
+  std::vector<WeightPiece> pieces;
+  if (stacking == Stacking::kPieces) {
+    for (const StoredWeight& weight : experts) pieces.push_back(piece_of(weight, 1));
+  } else {
+    StoredWeight& whole = *stacks_.emplace_back(std::make_unique<StoredWeight>(experts.front()));
+    for (const StoredWeight& weight : experts.subspan(1)) {
+      whole.bytes.insert(whole.bytes.end(), weight.bytes.begin(), weight.bytes.end());
+      whole.scales.insert(whole.scales.end(), weight.scales.begin(), weight.scales.end());
+    }
+    pieces.push_back(piece_of(whole, static_cast<uint32_t>(experts.size())));
+  }
+  weights_.push_back(require(device_.upload({.name = "test stack", .pieces = pieces})));
+  return weights_.back().view;
+}
+
 Result<std::vector<float>> Workbench::finish(const Tensor& tensor) {
   std::vector<float> values(size_t{tensor.rows} * tensor.columns);
-  if (tensor.type == QuantType::kF16) {
-    std::vector<f16> halves(values.size());
+  if (tensor.type == QuantType::kF16 || tensor.type == QuantType::kBF16) {
+    std::vector<uint16_t> halves(values.size());
     device_.read(tensor, halves.data());
-    for (size_t i = 0; i < values.size(); ++i) values[i] = f16_to_float(halves[i]);
+    quant_format(tensor.type).decode(halves.data(), values.data(), values.size());
+  } else if (tensor.type == QuantType::kI32) {
+    std::vector<int32_t> whole(values.size());
+    device_.read(tensor, whole.data());
+    for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(whole[i]);
   } else {
     CHECK(tensor.type == QuantType::kF32);
     device_.read(tensor, values.data());

@@ -62,11 +62,16 @@ class Workbench {
   // stride 0: columns.
   Tensor tensor(const Matrix& values, uint32_t stride = 0);
   Tensor blank(uint32_t rows, uint32_t columns, uint32_t stride = 0);  // all NaN
-  Tensor blank_f16(uint32_t rows, uint32_t columns);                   // all NaN
+  // All NaN; of kI32, all -1.
+  Tensor blank_of(QuantType type, uint32_t rows, uint32_t columns);
+  Tensor whole_numbers(uint32_t rows, uint32_t columns, std::span<const int32_t> values);
   Weight matrix(const StoredWeight& weight);
   Weight vector(const StoredWeight& weight);
+  // Experts of one type and shape, each a piece as a folder has them, or all in one as a GGUF does.
+  enum class Stacking { kPieces, kOne };
+  Weight stack(std::span<const StoredWeight> experts, Stacking stacking);
 
-  // The tensor's values (f32 or f16), packed. Errors: a failed op, a write between rows.
+  // The tensor's values (f32, f16, bf16 or i32), packed. Errors: a failed op, a write between rows.
   Result<std::vector<float>> finish(const Tensor& tensor);
 
  private:
@@ -80,6 +85,7 @@ class Workbench {
   std::vector<std::unique_ptr<Buffer>> buffers_;
   std::vector<Strided> strided_;
   std::vector<LoadedWeight> weights_;
+  std::vector<std::unique_ptr<StoredWeight>> stacks_;
 };
 
 }  // namespace hadal

@@ -41,7 +41,8 @@ TEST(KvCache, RefusesWhatCannotBe) {
     const auto cache = KvCache::create(layout, type, blocks, devices);
     return cache ? std::string() : cache.error().message;
   };
-  EXPECT_EQ(message(QuantType::kQ8_0, 1), "a KV cache of q8_0 is not possible, only f16 and f32");
+  EXPECT_EQ(message(QuantType::kQ8_0, 1),
+            "a KV cache of q8_0 is not possible, only f16, bf16 and f32");
   EXPECT_EQ(message(QuantType::kF16, 0),
             "a KV cache of 0 blocks of 32 tokens is not possible: from 1 to 134217727 blocks");
   EXPECT_EQ(message(QuantType::kF16, 1u << 27),
