@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/utf8.h"
 #include "text/bpe_hash.h"
 #include "text/unicode.h"
 
@@ -48,19 +49,23 @@ Status BpeMerges::add_listed(const VocabularySource& source, const BpeVocabulary
   reserve(source.merges.size());
   ranks_ = static_cast<uint32_t>(source.merges.size());
   std::string joined;
+  TokenId joined_id = BpeVocabulary::kNone;
   for (uint32_t rank = 0; rank < ranks_; ++rank) {
     const auto& [left, right] = source.merges[rank];
     joined.assign(left);
     joined += right;
     const TokenId left_id = vocabulary.find(left);
     const TokenId right_id = vocabulary.find(right);
-    const TokenId joined_id = vocabulary.find(joined);
+    // Training numbers tokens in the order of their merges, so that the next id is nearly always
+    // the right one.
+    ++joined_id;
+    if (!vocabulary.has(joined_id) || vocabulary.spelling(joined_id) != joined) {
+      joined_id = vocabulary.find(joined);
+    }
     if (left_id < 0 || right_id < 0 || joined_id < 0) {
       const std::string_view missing = left_id < 0 ? left : right_id < 0 ? right : joined;
-      return fail("{}: merge {} joins '{}' and '{}', but '{}' is not in the vocabulary",
-                  source.file, rank, replace_invalid_utf8(left.substr(0, 100)),
-                  replace_invalid_utf8(right.substr(0, 100)),
-                  replace_invalid_utf8(missing.substr(0, 200)));
+      return fail("{}: merge {} joins {} and {}, but {} is not in the vocabulary", source.file,
+                  rank, quote(left), quote(right), quote(missing));
     }
     add(left_id, right_id, {rank, joined_id});
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "base/utf8.h"
 #include "text/bpe_hash.h"
 #include "text/unicode.h"
 
@@ -50,18 +51,23 @@ ByteAlphabet::ByteAlphabet() {
 }
 
 bool ByteAlphabet::decode(std::string_view spelling, std::string& bytes) const {
-  bytes.clear();
+  const size_t old_size = bytes.size();
   for (size_t at = 0; at < spelling.size();) {
     const uint8_t first = static_cast<uint8_t>(spelling[at]);
     uint32_t code_point = first;
-    if (first < 0x80) {
-      ++at;
-    } else {
-      const DecodedCodePoint decoded = decode_code_point(spelling, at);
-      code_point = decoded.value;
-      at += decoded.bytes;
+    // The alphabet has characters of one or two bytes; what else begins a sequence is looked up in
+    // vain.
+    if (first >= 0xc2 && first <= 0xdf && at + 1 < spelling.size() &&
+        (static_cast<uint8_t>(spelling[at + 1]) & 0xc0) == 0x80) {
+      code_point = (first & 0x1fu) << 6 | (static_cast<uint8_t>(spelling[++at]) & 0x3f);
+    } else if (first >= 0x80) {
+      code_point = static_cast<uint32_t>(byte_of_.size());
     }
-    if (code_point >= byte_of_.size() || byte_of_[code_point] < 0) return false;
+    ++at;
+    if (code_point >= byte_of_.size() || byte_of_[code_point] < 0) {
+      bytes.resize(old_size);
+      return false;
+    }
     bytes += static_cast<char>(byte_of_[code_point]);
   }
   return true;
@@ -92,7 +98,7 @@ Result<BpeVocabulary> BpeVocabulary::create(const VocabularySource& source) {
   vocabulary.bytes_ends_.reserve(count);
   vocabulary.kinds_ = source.kinds;
   if (vocabulary.kinds_.empty()) vocabulary.kinds_.assign(count, TokenKind::kNormal);
-  vocabulary.slots_.assign(std::bit_ceil(count * 2), 0);
+  vocabulary.slots_.assign(std::bit_ceil(count + count / 3 + 1), 0);
   vocabulary.slot_mask_ = vocabulary.slots_.size() - 1;
 
   for (size_t id = 0; id < count; ++id) {
@@ -101,15 +107,10 @@ Result<BpeVocabulary> BpeVocabulary::create(const VocabularySource& source) {
     vocabulary.spelling_ends_.push_back(static_cast<uint32_t>(vocabulary.spellings_.size()));
     vocabulary.append_bytes(token, vocabulary.kinds_[id], source.spelling);
     if (token.empty()) continue;
-    const TokenId other = vocabulary.find(token);
+    const TokenId other = vocabulary.insert(token, static_cast<TokenId>(id));
     if (other != kNone) {
-      return fail("{}: tokens {} and {} are both '{}'", source.file, other, id,
-                  replace_invalid_utf8(token.substr(0, 100)));
+      return fail("{}: tokens {} and {} are both {}", source.file, other, id, quote(token));
     }
-    const uint64_t hash = hash_bytes(token.data(), token.size(), vocabulary.seed_);
-    size_t slot = hash & vocabulary.slot_mask_;
-    while (vocabulary.slots_[slot] != 0) slot = (slot + 1) & vocabulary.slot_mask_;
-    vocabulary.slots_[slot] = (hash & 0xffffffff00000000) | (id + 1);
   }
   vocabulary.find_byte_tokens(source.spelling);
   return vocabulary;
@@ -124,8 +125,7 @@ void BpeVocabulary::append_bytes(std::string_view spelling, TokenKind kind, Spel
   } else if (written_out || style == Spelling::kPlain) {
     bytes_ += spelling;
   } else if (style == Spelling::kByteAlphabet) {
-    std::string decoded;
-    bytes_ += ByteAlphabet::get().decode(spelling, decoded) ? std::string_view(decoded) : spelling;
+    if (!ByteAlphabet::get().decode(spelling, bytes_)) bytes_ += spelling;
   } else {
     for (size_t at = 0; at < spelling.size();) {
       const bool mark = spelling.substr(at, kSpaceMark.size()) == kSpaceMark;
@@ -154,6 +154,19 @@ void BpeVocabulary::find_byte_tokens(Spelling style) {
     const int byte = byte_of_spelling(spelling(static_cast<TokenId>(id)));
     if (byte >= 0) byte_tokens_[static_cast<size_t>(byte)] = static_cast<TokenId>(id);
   }
+}
+
+// kNone, or the token that has this spelling already.
+TokenId BpeVocabulary::insert(std::string_view spelling, TokenId id) {
+  const uint64_t hash = hash_bytes(spelling.data(), spelling.size(), seed_);
+  size_t slot = hash & slot_mask_;
+  for (; slots_[slot] != 0; slot = (slot + 1) & slot_mask_) {
+    if ((slots_[slot] ^ hash) >> 32 != 0) continue;
+    const TokenId other = static_cast<TokenId>((slots_[slot] & 0xffffffff) - 1);
+    if (this->spelling(other) == spelling) return other;
+  }
+  slots_[slot] = (hash & 0xffffffff00000000) | (static_cast<uint64_t>(id) + 1);
+  return kNone;
 }
 
 TokenId BpeVocabulary::find(std::string_view spelling) const {

@@ -19,7 +19,8 @@ class ByteAlphabet {
  public:
   static const ByteAlphabet& get();
   std::string_view spelling(uint8_t byte) const { return spellings_[byte]; }
-  // The bytes that the spelling stands for; false if some character is not of the alphabet.
+  // Appends the bytes that the spelling stands for; false, and nothing, if some character is not of
+  // the alphabet.
   bool decode(std::string_view spelling, std::string& bytes) const;
 
  private:
@@ -52,6 +53,7 @@ class BpeVocabulary {
     const uint32_t begin = i == 0 ? 0 : ends[i - 1];
     return std::string_view(text).substr(begin, ends[i] - begin);
   }
+  TokenId insert(std::string_view spelling, TokenId id);
   void append_bytes(std::string_view spelling, TokenKind kind, Spelling style);
   void find_byte_tokens(Spelling style);
 

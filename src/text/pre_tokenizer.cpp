@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include "base/utf8.h"
 #include "text/pre_tokenizer_regex.h"
 #include "text/pre_tokenizer_rules.h"
 #include "text/unicode.h"
@@ -128,7 +129,7 @@ Result<PreTokenizer> PreTokenizer::named(std::string_view name) {
   PreTokenizer result;
   result.known_ = find_known(name);
   if (result.known_ == nullptr) {
-    return fail("the pre-tokenizer '{}' is not known; known are {}", name,
+    return fail("the pre-tokenizer {} is not known; known are {}", quote(name),
                 fmt::join(known_pre_tokenizers(), ", "));
   }
   return result;

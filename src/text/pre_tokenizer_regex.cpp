@@ -6,6 +6,7 @@
 #include <chrono>
 #include <optional>
 
+#include "base/utf8.h"
 #include "text/unicode.h"
 
 namespace hadal {
@@ -104,7 +105,7 @@ Result<std::shared_ptr<const RegexStages>> RegexStages::compile(
 
   std::shared_ptr<RegexStages> compiled(new RegexStages);
   for (const SplitStage& stage : stages) {
-    const std::string shown(truncate_to_width(stage.pattern, 60));
+    const std::string shown = quote(stage.pattern, 60);
     if (stage.pattern.size() > kPatternBytesMax) {
       return fail("a pre-tokenizer pattern has {} bytes, more than the limit of {}",
                   stage.pattern.size(), kPatternBytesMax);
@@ -113,7 +114,7 @@ Result<std::shared_ptr<const RegexStages>> RegexStages::compile(
       return fail("a pre-tokenizer pattern is not UTF-8");
     }
     Result<std::string> pattern = stage.literal ? stage.pattern : translate_pattern(stage.pattern);
-    if (!pattern) return fail("pre-tokenizer pattern '{}': {}", shown, pattern.error().message);
+    if (!pattern) return fail("pre-tokenizer pattern {}: {}", shown, pattern.error().message);
     // Oniguruma's ^ and $ are always those of lines.
     const uint32_t syntax = stage.literal ? uint32_t{PCRE2_LITERAL}
                                           : PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C;
@@ -123,8 +124,8 @@ Result<std::shared_ptr<const RegexStages>> RegexStages::compile(
     entry.code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern->data()), pattern->size(),
                                    syntax | PCRE2_UTF, &error, &error_at, context.get()));
     if (entry.code == nullptr) {
-      return fail("pre-tokenizer pattern '{}' cannot be used: {} (at byte {} of '{}')", shown,
-                  pcre2_message(error), error_at, truncate_to_width(*pattern, 200));
+      return fail("pre-tokenizer pattern {} cannot be used: {} (at byte {} of {})", shown,
+                  pcre2_message(error), error_at, quote(*pattern, 200));
     }
     // Without a JIT compiler the interpreter does the same, slower.
     (void)pcre2_jit_compile(entry.code.get(), PCRE2_JIT_COMPLETE);
@@ -199,7 +200,7 @@ Status RegexStages::split_stage(Run& run, size_t stage, size_t begin, size_t end
     if (run.matches_until_clock-- == 0) {
       run.matches_until_clock = kMatchesPerClockReading;
       if (std::chrono::steady_clock::now() > run.deadline) {
-        return fail("pre-tokenizer pattern '{}' is too slow on this text of {} bytes",
+        return fail("pre-tokenizer pattern {} is too slow on this text of {} bytes",
                     compiled.pattern, run.text.size());
       }
     }
@@ -214,7 +215,7 @@ Status RegexStages::split_stage(Run& run, size_t stage, size_t begin, size_t end
       continue;
     }
     if (found < 0) {
-      return fail("pre-tokenizer pattern '{}' cannot be matched on this text: {}", compiled.pattern,
+      return fail("pre-tokenizer pattern {} cannot be matched on this text: {}", compiled.pattern,
                   pcre2_message(found));
     }
     const PCRE2_SIZE* const ends = pcre2_get_ovector_pointer(run.match.get());

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/utf8.h"
 #include "text/tokenizer_json_text.h"
 #include "text/tokenizer_readers.h"
 
@@ -55,8 +56,8 @@ Status read_added_decoder(const json& config, VocabularySource& source) {
     if (digits) id = std::stoull(key);
     if (!digits || !token.is_object() || !token.contains("content") ||
         !token["content"].is_string()) {
-      return fail("{}: the added token '{}' of tokenizer_config.json has no id or no content",
-                  source.file, key);
+      return fail("{}: the added token {} of tokenizer_config.json has no id or no content",
+                  source.file, quote(key));
     }
     const std::string content = token["content"];
     // Where the vocabulary has the id for another token, it has the last word.
@@ -76,7 +77,8 @@ Status read_added_list(const json& added, VocabularySource& source) {
   if (!added.is_object()) return {};
   for (const auto& [content, id] : added.items()) {
     if (!id.is_number_unsigned()) {
-      return fail("{}: the added token '{}' of added_tokens.json has no id", source.file, content);
+      return fail("{}: the added token {} of added_tokens.json has no id", source.file,
+                  quote(content));
     }
     const uint64_t number = id.get<uint64_t>();
     if (number < source.tokens.size() && !source.tokens[number].empty()) continue;
@@ -165,8 +167,8 @@ Status read_merges_text(std::string_view text, VocabularySource& source) {
     const size_t space = line.find(' ');
     if (space == 0 || space == std::string_view::npos || space + 1 == line.size() ||
         line.find(' ', space + 1) != std::string_view::npos) {
-      return fail("{}: merge {} is '{}'; expected two tokens with one space between them",
-                  source.file, source.merges.size(), replace_invalid_utf8(line.substr(0, 100)));
+      return fail("{}: merge {} is {}; expected two tokens with one space between them",
+                  source.file, source.merges.size(), quote(line));
     }
     source.merges.emplace_back(line.substr(0, space), line.substr(space + 1));
   }
@@ -177,7 +179,9 @@ Status read_two_files(std::string vocabulary, std::string merges, const json& co
                       const json& model, VocabularySource& source) {
   const std::string_view vocabulary_text = source.owned.emplace_back(std::move(vocabulary));
   const std::string_view merges_text = source.owned.emplace_back(std::move(merges));
-  HADAL_TRY_VOID(read_vocabulary_object(vocabulary_text, source));
+  JsonCursor cursor(vocabulary_text, source.file);
+  HADAL_TRY_VOID(read_vocabulary_object(cursor, source));
+  HADAL_TRY_VOID(cursor.end());
   HADAL_TRY_VOID(read_merges_text(merges_text, source));
   source.kinds.assign(source.tokens.size(), TokenKind::kNormal);
   const std::string_view name = guess_pre_tokenizer(config, model, source.tokens.size());

@@ -1,6 +1,7 @@
 // The tokenizer of a GGUF file. The keys: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 #include <algorithm>
 
+#include "base/utf8.h"
 #include "text/tokenizer_readers.h"
 
 namespace hadal {
@@ -64,9 +65,8 @@ Status read_byte_level(const Metadata& metadata, VocabularySource& source) {
     // The first token is at least one byte, so a space at the start belongs to it.
     const size_t space = merge.find(' ', 1);
     if (space == std::string_view::npos || space + 1 == merge.size()) {
-      return fail("{}: {}: entry {} is '{}'; expected two tokens with a space between them",
-                  source.file, kMerges, source.merges.size(),
-                  replace_invalid_utf8(merge.substr(0, 100)));
+      return fail("{}: {}: entry {} is {}; expected two tokens with a space between them",
+                  source.file, kMerges, source.merges.size(), quote(merge));
     }
     source.merges.emplace_back(merge.substr(0, space), merge.substr(space + 1));
   }
@@ -132,9 +132,9 @@ Result<VocabularySource> read_gguf_vocabulary(const Metadata& metadata) {
     HADAL_TRY_VOID(read_sentence_piece(metadata, source));
   } else {
     return fail(
-        "{}: the tokenizer '{}' is not supported; supported are gpt2 (byte-level BPE) and "
+        "{}: the tokenizer {} is not supported; supported are gpt2 (byte-level BPE) and "
         "llama (SentencePiece BPE)",
-        source.file, replace_invalid_utf8(model.substr(0, 100)));
+        source.file, quote(model));
   }
   HADAL_TRY_VOID(read_ids(metadata, source));
   return source;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/utf8.h"
 #include "text/tokenizer_json_text.h"
 #include "text/tokenizer_readers.h"
 
@@ -22,23 +23,23 @@ std::optional<std::string> text_of(const json& object, const char* key) {
   return found->get<std::string>();
 }
 
-// The parts of the model object; false for a part this reader leaves out because it is read in
-// place.
-Status read_model(std::string_view text, VocabularySource& source) {
-  HADAL_TRY(const auto members, json_members(text, source.file));
+Status read_model(JsonCursor& cursor, VocabularySource& source) {
   json rest = json::object();
   bool has_vocabulary = false, has_merges = false;
-  for (const auto& [key, value] : members) {
-    if (key == "vocab" && value.starts_with('{')) {
-      HADAL_TRY_VOID(read_vocabulary_object(value, source));
+  HADAL_TRY_VOID(cursor.members([&](const std::string& key) -> Status {
+    if (key == "vocab" && cursor.peek() == '{') {
       has_vocabulary = true;
-    } else if (key == "merges" && value.starts_with('[')) {
-      HADAL_TRY_VOID(read_merges_list(value, source));
-      has_merges = true;
-    } else if (key != "vocab" && key != "merges") {
-      HADAL_TRY(rest[key], parse_json(value, source.file));
+      return read_vocabulary_object(cursor, source);
     }
-  }
+    if (key == "merges" && cursor.peek() == '[') {
+      has_merges = true;
+      return read_merges_list(cursor, source);
+    }
+    HADAL_TRY(const std::string_view value, cursor.slice());
+    if (key == "vocab" || key == "merges") return {};  // of some other form, perhaps very long
+    HADAL_TRY(rest[key], parse_json(value, source.file));
+    return {};
+  }));
   const std::string type = text_of(rest, "type").value_or("BPE");
   if (type != "BPE" || !has_vocabulary || !has_merges) {
     return fail("{}: the tokenizer model is {}; supported is BPE with a vocabulary and merges",
@@ -121,9 +122,8 @@ Status add_added_token(VocabularySource& source, uint64_t id, std::string_view c
   if (content.empty()) return {};
   constexpr size_t kGapMax = 1 << 16;  // ids between the vocabulary and an added token behind it
   if (id >= VocabularySource::kTokensMax || id > source.tokens.size() + kGapMax) {
-    return fail("{}: the added token '{}' has the id {}, far beyond the vocabulary of {} tokens",
-                source.file, replace_invalid_utf8(content.substr(0, 100)), id,
-                source.tokens.size());
+    return fail("{}: the added token {} has the id {}, far beyond the vocabulary of {} tokens",
+                source.file, quote(content), id, source.tokens.size());
   }
   if (id >= source.tokens.size()) source.tokens.resize(id + 1);
   source.kinds.resize(source.tokens.size(), TokenKind::kNormal);
@@ -131,9 +131,8 @@ Status add_added_token(VocabularySource& source, uint64_t id, std::string_view c
   if (token.empty()) {
     token = source.owned.emplace_back(content);
   } else if (token != content) {
-    return fail("{}: the id {} is '{}' in the vocabulary and '{}' among the added tokens",
-                source.file, id, replace_invalid_utf8(token.substr(0, 100)),
-                replace_invalid_utf8(content.substr(0, 100)));
+    return fail("{}: the id {} is {} in the vocabulary and {} among the added tokens", source.file,
+                id, quote(token), quote(content));
   }
   source.kinds[id] = special ? TokenKind::kControl : TokenKind::kUserDefined;
   rule.id = static_cast<TokenId>(id);
@@ -148,17 +147,19 @@ Result<VocabularySource> read_tokenizer_json(std::string text, std::string file)
   if (valid_utf8_prefix(owned) != owned.size()) {
     return fail("{}: is not UTF-8, at byte {}", source.file, valid_utf8_prefix(owned));
   }
-  HADAL_TRY(const auto members, json_members(owned, source.file));
+  JsonCursor cursor(owned, source.file);
   json rest = json::object();
   bool has_model = false;
-  for (const auto& [key, value] : members) {
-    if (key == "model") {
-      HADAL_TRY_VOID(read_model(value, source));
+  HADAL_TRY_VOID(cursor.members([&](const std::string& key) -> Status {
+    if (key == "model" && cursor.peek() == '{') {
       has_model = true;
-    } else {
-      HADAL_TRY(rest[key], parse_json(value, source.file));
+      return read_model(cursor, source);
     }
-  }
+    HADAL_TRY(const std::string_view value, cursor.slice());
+    HADAL_TRY(rest[key], parse_json(value, source.file));
+    return {};
+  }));
+  HADAL_TRY_VOID(cursor.end());
   if (!has_model) return fail("{}: has no tokenizer model", source.file);
   if (rest.contains("added_tokens") && !rest["added_tokens"].is_null()) {
     HADAL_TRY_VOID(read_added_tokens(rest["added_tokens"], source));

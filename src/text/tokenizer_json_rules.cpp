@@ -1,6 +1,7 @@
 // What a tokenizer.json does to text before BPE, in terms of VocabularySource.
 #include <nlohmann/json.hpp>
 
+#include "base/utf8.h"
 #include "text/tokenizer_readers.h"
 
 namespace hadal {
@@ -80,7 +81,7 @@ Status read_normalizer(const json& part, bool first, VocabularySource& source) {
     return {};
   }
   return fail("{}: the normalizer {} is not supported", source.file,
-              type == "Replace" ? "Replace with a regular expression" : type);
+              type == "Replace" ? "Replace with a regular expression" : quote(type));
 }
 
 Result<SplitBehavior> behavior_of(const json& part, const std::string& file) {
@@ -94,7 +95,7 @@ Result<SplitBehavior> behavior_of(const json& part, const std::string& file) {
   for (const auto& [known, behavior] : kBehaviors) {
     if (name == known) return behavior;
   }
-  return fail("{}: the split behavior '{}' is not known", file, name);
+  return fail("{}: the split behavior {} is not known", file, quote(name));
 }
 
 Status read_split(const json& part, std::vector<SplitStage>& stages, const std::string& file) {
@@ -156,7 +157,7 @@ Status read_pre_tokenizer(const json& part, bool first, std::vector<SplitStage>&
                       .behavior = SplitBehavior::kRemoved,
                       .invert = true});
   } else {
-    return fail("{}: the pre-tokenizer {} is not supported{}", source.file, type,
+    return fail("{}: the pre-tokenizer {} is not supported{}", source.file, quote(type),
                 type == "Metaspace" ? " behind others" : "");
   }
   return {};

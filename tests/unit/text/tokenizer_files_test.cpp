@@ -470,8 +470,9 @@ TEST(TokenizerJson, RefusesWhatIsNoJson) {
 
 TEST(TokenizerJsonText, Escapes) {
   VocabularySource source;
-  const Status status = read_vocabulary_object(
-      R"({"\"\\\/\b\f\n\r\t": 0, "\u00e9\u4e2d\ud83d\ude00": 1, "plain": 2})", source);
+  JsonCursor cursor(
+      R"({"\"\\\/\b\f\n\r\t": 0, "\u00e9\u4e2d\ud83d\ude00": 1, "plain": 2})", "text");
+  const Status status = read_vocabulary_object(cursor, source);
   ASSERT_TRUE(status) << status.error().message;
   EXPECT_EQ(source.tokens[0], "\"\\/\b\f\n\r\t");
   EXPECT_EQ(source.tokens[1], "é中😀");
