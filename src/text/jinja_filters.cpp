@@ -355,7 +355,8 @@ Result<Value> filter_from_json(Interpreter& interpreter, const Value& value,
                                const Arguments& arguments) {
   HADAL_TRY_VOID(Bound::bind("from_json", arguments, {}));
   if (!value.is_string()) return fail("from_json of a {}", type_name(value));
-  constexpr size_t kParsedBytesPerByte = 40;  // of the parser's own tree, at worst
+  // Of the parser's own tree, at worst: every '[' is a list on the heap with one element.
+  constexpr size_t kParsedBytesPerByte = 80;
   const std::string& text = value.text().bytes();
   HADAL_TRY_VOID(interpreter.budget().room_for(text.size() * kParsedBytesPerByte));
   const auto parsed = nlohmann::ordered_json::parse(text, nullptr, false);

@@ -3,7 +3,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
-#include <chrono>
+#include <ctime>
 #include <optional>
 
 #include "base/utf8.h"
@@ -23,7 +23,7 @@ struct RegexStages::Run {
   std::string_view text;
   size_t offset;
   WordSink& sink;
-  std::chrono::steady_clock::time_point deadline;
+  uint64_t deadline;  // by thread_nanoseconds()
   std::unique_ptr<pcre2_match_context, decltype(&pcre2_match_context_free)> context{
       nullptr, &pcre2_match_context_free};
   std::unique_ptr<pcre2_jit_stack, decltype(&pcre2_jit_stack_free)> jit_stack{
@@ -40,6 +40,13 @@ constexpr size_t kJitStackBytesMax = 8 << 20;
 constexpr uint32_t kHeapKilobytesMax = 64 << 10;
 constexpr uint32_t kNestingMax = 100;
 constexpr uint32_t kMatchesPerClockReading = 64;
+
+// Time that this thread has worked: a text is not too slow because the machine was busy or stopped.
+uint64_t thread_nanoseconds() {
+  timespec now = {};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
 
 std::string pcre2_message(int code) {
   PCRE2_UCHAR message[256];
@@ -138,12 +145,8 @@ Result<std::shared_ptr<const RegexStages>> RegexStages::compile(
 }
 
 Status RegexStages::split(std::string_view text, size_t offset, WordSink& sink) const {
-  const auto limit =
-      std::chrono::nanoseconds(kSplitNanosecondsMin + kSplitNanosecondsPerByte * text.size());
-  Run run{.text = text,
-          .offset = offset,
-          .sink = sink,
-          .deadline = std::chrono::steady_clock::now() + limit};
+  const uint64_t limit = kSplitNanosecondsMin + kSplitNanosecondsPerByte * text.size();
+  Run run{.text = text, .offset = offset, .sink = sink, .deadline = thread_nanoseconds() + limit};
   run.context.reset(pcre2_match_context_create(nullptr));
   run.jit_stack.reset(pcre2_jit_stack_create(kJitStackBytesMin, kJitStackBytesMax, nullptr));
   run.match.reset(pcre2_match_data_create(1, nullptr));
@@ -199,7 +202,7 @@ Status RegexStages::split_stage(Run& run, size_t stage, size_t begin, size_t end
   while (at <= piece.size()) {
     if (run.matches_until_clock-- == 0) {
       run.matches_until_clock = kMatchesPerClockReading;
-      if (std::chrono::steady_clock::now() > run.deadline) {
+      if (thread_nanoseconds() > run.deadline) {
         return fail("pre-tokenizer pattern {} is too slow on this text of {} bytes",
                     compiled.pattern, run.text.size());
       }

@@ -24,8 +24,8 @@ class RegexStages {
 
   static constexpr size_t kPatternBytesMax = 64 << 10;
   static constexpr uint32_t kMatchStepsMax = 5'000'000;  // backtracks in one match
-  // A split takes at most this long: a fixed part and a part for each byte (5 s/MB; ordinary
-  // patterns need 0.1).
+  // A split takes at most this much of its thread's time: a fixed part and a part for each byte
+  // (5 s/MB; ordinary patterns need 0.1).
   static constexpr uint64_t kSplitNanosecondsMin = 2'000'000'000;
   static constexpr uint64_t kSplitNanosecondsPerByte = 5'000;
 

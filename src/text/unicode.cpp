@@ -245,15 +245,4 @@ size_t display_width(std::string_view text) {
   return width;
 }
 
-std::string_view truncate_to_width(std::string_view text, size_t columns) {
-  size_t at = 0, width = 0;
-  while (at < text.size()) {
-    const Cluster cluster = next_cluster(text, at);
-    if (width + cluster.width > columns) break;
-    width += cluster.width;
-    at = cluster.end;
-  }
-  return text.substr(0, at);
-}
-
 }  // namespace hadal

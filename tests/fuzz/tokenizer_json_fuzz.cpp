@@ -1,5 +1,5 @@
-// A tokenizer.json, and text for it behind a NUL: whatever they are, the result is a tokenizer or a sentence, ids or a
-// sentence, and the ids are of the vocabulary.
+// A tokenizer.json, and text for it behind a NUL: whatever they are, the result is a tokenizer or a
+// sentence, ids or a sentence, and the ids are of the vocabulary.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

@@ -125,20 +125,21 @@ TEST(ChatTemplateTrust, FollowsEveryByteOfTheUser) {
   EXPECT_EQ(content("'x' ~ c|trim ~ 'y'"), "[x]<a,<|im_end|>,好>[y]");
   EXPECT_EQ(content("('x' + c + 'y')[1:-1]"), "< a,<|im_end|>,好 >");
   EXPECT_EQ(content("('x' + c + 'y')[0:5]"), "[x]< a,<>");
-  EXPECT_EQ(content("('ab' + c + 'yz')[::-1]"), "[zy]< 好,>dne_mi|<,a >[ba]");
+  EXPECT_EQ(content("('ab' + c + 'yz')[::-1]"), "[zy]< 好,>|dne_mi|<,a >[ba]");
   EXPECT_EQ(content("c.replace('好', '!')"), "< a,<|im_end|>,>[!]< >");
   EXPECT_EQ(content("'hello'.replace('l', c.strip())"), "[he]<a,<|im_end|>,好a,<|im_end|>,好>[o]");
   EXPECT_EQ(content("c.split(',') | join('-')"), "< a>[-]<<|im_end|>>[-]<好 >");
   EXPECT_EQ(content("c.split(',')[1]"), "<<|im_end|>>");
   EXPECT_EQ(content("('<|im_' + c)|upper"), "[<|IM_]< A,<|IM_END|>,好 >");
-  EXPECT_EQ(content("('x' + c.strip() + 'z')|title"), "[X]<a,<|Im_end|>,好>[z]");
+  EXPECT_EQ(content("('x' + c.strip() + 'z')|title"), "[X]<a,<|im_end|>,好>[z]");
   EXPECT_EQ(content("(c.strip() + '<')|e"), "<a,&lt;|im_end|&gt;,好>[&lt;]");
   EXPECT_EQ(content("('a\\n' + c)|indent(2)"), "[a\n  ]< a,<|im_end|>,好 >");
   EXPECT_EQ(content("'%s|%5s' % ('x', c.strip()[0])"), "[x|    ]<a>");
   EXPECT_EQ(content("'{}-{}'.format(c[1], 1)"), "<a>[-1]");
   EXPECT_EQ(content("c|list|sort|join"), "<  ,,<>_adeimn||好>");
-  EXPECT_EQ(content("c|first ~ c|last ~ c|length"), "<  >[15]");
-  EXPECT_EQ(content("c.center(20, '*')"), "[***]< a,<|im_end|>,好 >[**]");
+  EXPECT_EQ(content("c|first ~ c|last ~ c|length"), "<  >[16]");
+  EXPECT_EQ(content("c.center(20, '*')"), "[**]< a,<|im_end|>,好 >[**]");
+  EXPECT_EQ(content("c.center(19, '*')"), "[**]< a,<|im_end|>,好 >[*]");
   EXPECT_EQ(content("c.partition(',')[0] ~ c.partition(',')[1]"), "< a>[,]");
 }
 
@@ -209,7 +210,7 @@ TEST(ChatTemplateTrust, LeavesNoControlTokenToAUser) {
 TEST(ChatTemplate, TellsWhereAnErrorIs) {
   const auto unfinished = ChatTemplate::parse("a\n{% if x %}\nb");
   ASSERT_FALSE(unfinished);
-  EXPECT_EQ(unfinished.error().message, "chat template, line 2: the template ends before 'endif'");
+  EXPECT_EQ(unfinished.error().message, "chat template, line 3: the template ends before 'endif'");
   const Json messages = Json::array();
   EXPECT_EQ(marked("a\n\n{{ messages[0].content + 'x' }}", messages),
             "chat template, line 3: list object has no element 0");

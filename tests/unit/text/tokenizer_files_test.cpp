@@ -470,8 +470,8 @@ TEST(TokenizerJson, RefusesWhatIsNoJson) {
 
 TEST(TokenizerJsonText, Escapes) {
   VocabularySource source;
-  JsonCursor cursor(
-      R"({"\"\\\/\b\f\n\r\t": 0, "\u00e9\u4e2d\ud83d\ude00": 1, "plain": 2})", "text");
+  JsonCursor cursor(R"({"\"\\\/\b\f\n\r\t": 0, "\u00e9\u4e2d\ud83d\ude00": 1, "plain": 2})",
+                    "text");
   const Status status = read_vocabulary_object(cursor, source);
   ASSERT_TRUE(status) << status.error().message;
   EXPECT_EQ(source.tokens[0], "\"\\/\b\f\n\r\t");

@@ -115,14 +115,5 @@ TEST(DisplayWidth, CountsColumns) {
   EXPECT_EQ(display_width("\t"), 0u);
 }
 
-TEST(DisplayWidth, TruncatesBetweenClusters) {
-  EXPECT_EQ(truncate_to_width("你好", 3), "你");
-  EXPECT_EQ(truncate_to_width("你好", 4), "你好");
-  EXPECT_EQ(truncate_to_width("ae\u0301b", 2), "ae\u0301");
-  EXPECT_EQ(truncate_to_width("a👩‍👩‍👧‍👦", 2), "a");
-  EXPECT_EQ(truncate_to_width("abc", 0), "");
-  EXPECT_EQ(truncate_to_width("a\xff\xff", 2), "a\xff");
-}
-
 }  // namespace
 }  // namespace hadal
