@@ -52,8 +52,8 @@ class ReferenceOps final : public Ops {
   std::vector<double> inputs_;               // a matmul's input, in tiles of tokens
   std::vector<std::vector<float>> row_;      // by thread: a decoded row
   std::vector<std::vector<double>> rows_;    // by thread: decoded rows of a matmul
-  std::vector<std::vector<double>> scores_;  // by thread: one query against every position
-  std::vector<float> keys_, values_;         // one sequence's, one head's, all positions
+  std::vector<std::vector<double>> scores_;  // by thread: one query, its scores, its sums
+  std::vector<double> keys_, values_;        // one sequence's, one head's, all positions
 };
 
 }  // namespace hadal
