@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "text/tokenizer_readers.h"
+#include "text/tokenizer/tokenizer_readers.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace hadal;
