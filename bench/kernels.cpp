@@ -81,7 +81,7 @@ const std::byte* map_random_file(size_t bytes) {
   std::mt19937_64 random(1);
   std::vector<uint64_t> chunk(1 << 17);
   for (size_t done = 0; done < bytes; done += chunk.size() * 8) {
-    for (uint64_t& word : chunk) word = random() & 0xbfffbfffbfffbfffull | 0x2000200020002000ull;
+    for (uint64_t& word : chunk) word = (random() & 0xbfffbfffbfffbfffull) | 0x2000200020002000ull;
     const size_t count = std::min(bytes - done, chunk.size() * 8);
     if (write(file, chunk.data(), count) != static_cast<ssize_t>(count)) std::exit(1);
   }

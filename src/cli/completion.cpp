@@ -7,9 +7,13 @@
 namespace hadal {
 namespace {
 
+struct OptionWords {
+  std::string name, help;  // "--top-p", what it does
+  bool takes_value;
+};
 struct CommandWords {
   std::string name, help;
-  std::vector<std::pair<std::string, std::string>> options;  // "--top-p", what it does
+  std::vector<OptionWords> options;
 };
 
 std::string first_line(const std::string& text) {
@@ -23,7 +27,8 @@ std::vector<CommandWords> command_words(const CLI::App& application) {
     CommandWords words{command->get_name(), first_line(command->get_description()), {}};
     for (const CLI::Option* option : command->get_options()) {
       for (const std::string& name : option->get_lnames()) {
-        words.options.emplace_back("--" + name, option->get_description());
+        words.options.push_back(
+            {"--" + name, option->get_description(), option->get_items_expected_max() > 0});
       }
     }
     commands.push_back(std::move(words));
@@ -31,9 +36,9 @@ std::vector<CommandWords> command_words(const CLI::App& application) {
   return commands;
 }
 
-// In single quotes, as all three shells read them; none of our help texts holds one.
+// In single quotes, as all three shells read them: an apostrophe becomes the printer's.
 std::string quoted(std::string text) {
-  std::erase(text, '\'');
+  for (size_t at; (at = text.find('\'')) != std::string::npos;) text.replace(at, 1, "’");
   return "'" + text + "'";
 }
 
@@ -42,7 +47,7 @@ std::string bash_script(const std::vector<CommandWords>& commands) {
   for (const CommandWords& command : commands) {
     names += command.name + " ";
     std::string options;
-    for (const auto& [option, help] : command.options) options += option + " ";
+    for (const OptionWords& option : command.options) options += option.name + " ";
     cases += fmt::format("    {}) words={} ;;\n", command.name, quoted(options));
   }
   return fmt::format(
@@ -70,8 +75,9 @@ std::string zsh_script(const std::vector<CommandWords>& commands) {
   for (const CommandWords& command : commands) {
     names += fmt::format("    {}\n", quoted(command.name + ":" + escaped(command.help)));
     std::string options;
-    for (const auto& [option, help] : command.options) {
-      options += " " + quoted(fmt::format("{}[{}]", option, escaped(help)));
+    for (const OptionWords& option : command.options) {
+      options += " " + quoted(fmt::format("{}[{}]{}", option.name, escaped(option.help),
+                                          option.takes_value ? ":value:_files" : ""));
     }
     cases += fmt::format("    {}) _arguments{} '*:model or file:_hadal_models' ;;\n", command.name,
                          options);
@@ -97,11 +103,12 @@ std::string fish_script(const std::vector<CommandWords>& commands) {
   std::string script =
       "function __hadal_models; hadal list 2>/dev/null | awk 'NR > 1 { print $1 }'; end\n";
   for (const CommandWords& command : commands) {
-    script += fmt::format("complete -c hadal -n __fish_use_subcommand -a {} -d {}\n", command.name,
-                          quoted(command.help));
-    for (const auto& [option, help] : command.options) {
-      script += fmt::format("complete -c hadal -n '__fish_seen_subcommand_from {}' -l {} -d {}\n",
-                            command.name, option.substr(2), quoted(help));
+    script += fmt::format("complete -c hadal -n __fish_use_subcommand -f -a {} -d {}\n",
+                          command.name, quoted(command.help));
+    for (const OptionWords& option : command.options) {
+      script += fmt::format("complete -c hadal -n '__fish_seen_subcommand_from {}' -l {}{} -d {}\n",
+                            command.name, option.name.substr(2), option.takes_value ? " -r" : "",
+                            quoted(option.help));
     }
     script +=
         fmt::format("complete -c hadal -n '__fish_seen_subcommand_from {}' -a '(__hadal_models)'\n",

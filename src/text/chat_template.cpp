@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "text/jinja_budget.h"
-#include "text/jinja_interpreter.h"
-#include "text/jinja_syntax.h"
+#include "text/template/jinja_budget.h"
+#include "text/template/jinja_interpreter.h"
+#include "text/template/jinja_syntax.h"
 
 namespace hadal {
 namespace {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <memory>
 
@@ -68,11 +69,23 @@ void append_code_point(std::string& text, uint32_t code_point) {
 }
 
 size_t valid_utf8_prefix(std::string_view text) {
+  const auto byte = [&](size_t at) { return static_cast<uint8_t>(text[at]); };
   size_t at = 0;
   while (at < text.size()) {
-    const DecodedCodePoint decoded = decode_code_point(text, at);
-    if (decoded.value == kInvalidCodePoint) break;
-    at += decoded.bytes;
+    uint64_t eight = 0x80;
+    if (at + sizeof eight <= text.size()) std::memcpy(&eight, text.data() + at, sizeof eight);
+    if ((eight & 0x8080808080808080) == 0) {  // all ASCII, the most frequent case by far
+      at += sizeof eight;
+    } else if (byte(at) < 0x80) {
+      ++at;
+    } else if (byte(at) >= 0xc2 && byte(at) <= 0xdf && at + 1 < text.size() &&
+               (byte(at + 1) & 0xc0) == 0x80) {
+      at += 2;
+    } else {
+      const DecodedCodePoint decoded = decode_code_point(text, at);
+      if (decoded.value == kInvalidCodePoint) break;
+      at += decoded.bytes;
+    }
   }
   return at;
 }
@@ -230,17 +243,6 @@ size_t display_width(std::string_view text) {
     at = cluster.end;
   }
   return width;
-}
-
-std::string_view truncate_to_width(std::string_view text, size_t columns) {
-  size_t at = 0, width = 0;
-  while (at < text.size()) {
-    const Cluster cluster = next_cluster(text, at);
-    if (width + cluster.width > columns) break;
-    width += cluster.width;
-    at = cluster.end;
-  }
-  return text.substr(0, at);
 }
 
 }  // namespace hadal

@@ -84,7 +84,4 @@ Result<std::string> normalize(std::string_view text, NormalForm form);
 // Invalid bytes count as one column each subpart.
 size_t display_width(std::string_view text);
 
-// The longest beginning that is whole grapheme clusters and at most `columns` wide.
-std::string_view truncate_to_width(std::string_view text, size_t columns);
-
 }  // namespace hadal

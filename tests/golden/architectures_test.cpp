@@ -5,6 +5,7 @@
 #include <cctype>
 #include <filesystem>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,10 @@ struct Case {
   Setup setup;
   uint32_t chunk;
 };
+
+void PrintTo(const Case& c, std::ostream* out) {
+  *out << c.model << ' ' << c.file << ' ' << c.setup.name << " chunk " << c.chunk;
+}
 
 std::string name_of(const testing::TestParamInfo<Case>& info) {
   const Case& c = info.param;

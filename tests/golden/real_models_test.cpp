@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,10 @@ struct RealModel {
   std::filesystem::path file;
   std::string device;
 };
+
+void PrintTo(const RealModel& c, std::ostream* out) {
+  *out << c.golden << ' ' << c.device;
+}
 
 std::filesystem::path fetched(const std::string& name) {
   const char* folder = std::getenv("HADAL_TEST_MODELS");

@@ -4,6 +4,7 @@
 // a bound.
 #include <gtest/gtest.h>
 
+#include <ostream>
 #include <random>
 
 #include "support/golden.h"
@@ -19,6 +20,10 @@ constexpr uint32_t kTokens = 90;    // nearly three blocks
 struct Case {
   std::string model, device;
 };
+
+void PrintTo(const Case& c, std::ostream* out) {
+  *out << c.model << ' ' << c.device;
+}
 
 class ForwardLaws : public testing::TestWithParam<Case> {
  protected:

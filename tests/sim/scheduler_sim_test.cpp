@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <ostream>
 #include <random>
 
 #include "engine/random.h"
@@ -21,6 +22,10 @@ struct Weather {
   double cancels;   // a step
   uint64_t steps;
 };
+
+void PrintTo(const Weather& c, std::ostream* out) {
+  *out << c.name;
+}
 
 constexpr uint32_t kVocabulary = 40;
 

@@ -30,13 +30,12 @@ constexpr BoundRow kBounds[] = {
     // |old|.
     // float32: sums of up to 4096 products in lanes.
     {"matmul float", {6e-8, 3e-7}, {3e-7, 1.5e-6}},
-    // int8 activations by blocks of at most 256: a step is 2 greatest / 254, its rounding is
-    // uniform,
-    // so the error of a sum has standard deviation scale / 127 / sqrt(12) = 2.3e-3 scale at most,
-    // and of thousands of outputs none strays further than six of those. The rows of one token
-    // share
-    // its rounding: the mean over n tokens may stray by 3 / sqrt(n) of the deviation.
-    {"matmul quantized", {6e-8, 3e-7}, {2.3e-3, 1.4e-2, true}},
+    // Activations of two int8 digits by blocks of at most 256: a step is greatest / 16256, its
+    // rounding is uniform, so the error of a sum has standard deviation scale / 16256 / sqrt(12) =
+    // 1.8e-5 scale at most, and of thousands of outputs none strays further than six of those. The
+    // rows of one token share its rounding: the mean over n tokens may stray by 3 / sqrt(n) of the
+    // deviation.
+    {"matmul quantized", {6e-8, 3e-7}, {1.8e-5, 1.1e-4, true}},
     // One column of the input is not zero: int8 holds it exactly, and each output is one weight.
     // Scale: the greatest weight of the row x the input.
     {"matmul one column", {8e-8, 3e-7}, {1e-6, 4e-6}},

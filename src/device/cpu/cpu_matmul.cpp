@@ -1,10 +1,10 @@
 // The matrix product: activations are quantised once a call, then rows of all projections are
 // handed out to the threads in runs.
 //
-// For quantised weights an activation is the sum of two int8 terms: its rounding, and the rounding
-// of what the first lost (about 15 bits together). With one term alone the error of a small model's
-// outliers reaches the answer: SmolLM2's logits were off by a third of their spread, and its first
-// word changed. The second term costs no memory traffic, so decoding hardly feels it.
+// For quantised weights an activation is a number of two int8 digits (about 15 bits). With one
+// alone the error of a small model's outliers reaches the answer: SmolLM2's logits were off by a
+// third of their spread, and its first word changed. The second digit costs no memory traffic, so
+// decoding hardly feels it.
 #include "base/sizes.h"
 #include "device/cpu/arena.h"
 #include "device/cpu/cpu_ops.h"
@@ -71,7 +71,6 @@ FloatFormat float_format(QuantType type) {
 struct CpuOps::Product {
   const IntegerKernels* integer = nullptr;  // or
   const FloatKernels* floating = nullptr;
-  Int8Tokens tokens = {};
   const MappedWeight* weight = nullptr;
   MappedWeight::Matrix matrix = {};
   Destination to = {};
@@ -82,14 +81,11 @@ struct CpuOps::MatmulPlan {
   std::array<Product, 4> products;
   size_t count = 0;
   size_t tokens = 0;
-  size_t terms = 0;  // int8 tokens: two for each token
   bool few = false;  // gemv, not gemm
   bool quantized = false;
-  Int8Tokens int8 = {};
+  DigitTokens digits = {};
   FloatTokens floats = {};
-  std::array<int32_t*, 4> offsets = {};  // of product i, or null
-  float* remainders = nullptr;           // a thread's is `columns` long
-  std::byte* panels = nullptr;           // a thread's is panel_bytes long
+  std::byte* panels = nullptr;  // a thread's is panel_bytes long
   size_t panel_bytes = 0;
   size_t rows_a_run = 0, runs = 0;
 };
@@ -98,7 +94,14 @@ void CpuOps::matmul(const MatmulArgs& args) {
   MatmulPlan plan;
   plan_matmul(args, plan);
   if (plan.tokens == 0 || !reserve_matmul(plan)) return;
-  if (plan.quantized) quantize(args.in, plan);
+  if (plan.quantized) {
+    parallel(plan.tokens, rows_at_once(args.in.columns), [&](size_t first, size_t last, uint32_t) {
+      for (size_t token = first; token < last; ++token) {
+        const float* values = static_cast<const float*>(args.in.data) + token * args.in.row_stride;
+        kernels_.quantize(values, args.in.columns, plan.digits, token);
+      }
+    });
+  }
   parallel(plan.runs, 1, [&](size_t first, size_t last, uint32_t thread) {
     for (size_t run = first; run < last; ++run) multiply_run(plan, run, thread);
   });
@@ -108,10 +111,9 @@ void CpuOps::plan_matmul(const MatmulArgs& args, MatmulPlan& plan) const {
   check(args.in);
   const uint32_t columns = args.in.columns;
   plan.tokens = args.in.rows;
-  plan.terms = 2 * plan.tokens;
-  plan.few = plan.terms <= kGemvTokensMax;
+  plan.few = plan.tokens <= kGemvTokensMax;
   plan.floats = {static_cast<const float*>(args.in.data), columns, args.in.row_stride};
-  plan.int8.columns = columns;
+  plan.digits.columns = round_up(columns, 256);
   size_t rows = 0, bytes = 0;
   for (const Projection& projection : args.projections) {
     check(projection.weight);
@@ -126,8 +128,7 @@ void CpuOps::plan_matmul(const MatmulArgs& args, MatmulPlan& plan) const {
     product.to = {.out = static_cast<float*>(out.data),
                   .stride = out.row_stride,
                   .bias = nullptr,
-                  .add = args.store == Store::kAdd,
-                  .pairs = false};
+                  .add = args.store == Store::kAdd};
     if (projection.bias) {
       check(projection.bias);
       const auto bias = MappedWeight::of(projection.bias).vector();
@@ -136,7 +137,6 @@ void CpuOps::plan_matmul(const MatmulArgs& args, MatmulPlan& plan) const {
     }
     if (const auto format = integer_format(weight.type())) {
       product.integer = &kernels_.integer[*format];
-      product.to.pairs = true;
       plan.quantized = true;
     } else {
       product.floating = &kernels_.floating[float_format(weight.type())];
@@ -156,7 +156,7 @@ void CpuOps::plan_matmul(const MatmulArgs& args, MatmulPlan& plan) const {
 }
 
 bool CpuOps::reserve_matmul(MatmulPlan& plan) {
-  const size_t columns = plan.int8.columns, tokens = plan.terms;
+  const size_t columns = plan.digits.columns, tokens = plan.tokens;
   if (!plan.few) {
     plan.panel_bytes = kernels_.float_panel_bytes;
     if (plan.quantized) {
@@ -169,54 +169,18 @@ bool CpuOps::reserve_matmul(MatmulPlan& plan) {
   const auto cut = [&] {
     plan.panels = arena.take<std::byte>(plan.panel_bytes * pool_.threads());
     if (!plan.quantized) return;
-    plan.remainders = arena.take<float>(columns * pool_.threads());
-    plan.int8.values = arena.take<int8_t>(tokens * columns);
-    plan.int8.scales = arena.take<float>(tokens * columns / 32);
-    plan.int8.sums32 = arena.take<float>(tokens * columns / 32);
-    plan.int8.sums16 = arena.take<float>(tokens * columns / 16);
-    plan.int8.integer_sums = arena.take<int16_t>(tokens * columns / 16);
-    for (size_t i = 0; i < plan.count; ++i) {
-      const IntegerKernels* kernels = plan.products[i].integer;
-      if (kernels == nullptr) continue;
-      if ((plan.few ? kernels->gemv_offset : kernels->gemm_offset) == 0) continue;
-      const size_t group = plan.few ? 32 : static_cast<size_t>(kernels->gemm_group);
-      plan.offsets[i] = arena.take<int32_t>(tokens * columns / group);
-    }
+    plan.digits.high = arena.take<int8_t>(tokens * columns);
+    plan.digits.low = arena.take<int8_t>(tokens * columns);
+    plan.digits.scales = arena.take<float>(tokens * columns / 32);
+    plan.digits.sums32 = arena.take<float>(tokens * columns / 32);
+    plan.digits.sums16 = arena.take<float>(tokens * columns / 16);
   };
   cut();  // once to know the size, once to have the places
   std::byte* memory = reserve(scratch_, arena.used());
   if (memory == nullptr) return false;
   arena.start(memory);
   cut();
-  for (size_t i = 0; i < plan.count; ++i) {
-    plan.products[i].tokens = plan.int8;
-    plan.products[i].tokens.offsets = plan.offsets[i];
-  }
   return true;
-}
-
-void CpuOps::quantize(const Tensor& in, const MatmulPlan& plan) {
-  const size_t columns = plan.int8.columns;
-  parallel(plan.tokens, rows_at_once(in.columns), [&](size_t first, size_t last, uint32_t thread) {
-    float* remainder = plan.remainders + thread * columns;
-    for (size_t token = 2 * first; token < 2 * last; ++token) {
-      const float* values = static_cast<const float*>(in.data) + token / 2 * in.row_stride;
-      kernels_.quantize(token % 2 == 0 ? values : remainder, plan.int8, token, remainder);
-      for (size_t i = 0; i < plan.count; ++i) {
-        if (plan.offsets[i] == nullptr) continue;
-        const IntegerKernels& kernels = *plan.products[i].integer;
-        const bool by_16 = !plan.few && kernels.gemm_group == 16;
-        const int offset = plan.few ? kernels.gemv_offset : kernels.gemm_offset;
-        const size_t groups = columns / (by_16 ? 16 : 32);
-        const int16_t* sums = plan.int8.integer_sums + token * columns / 16;
-        int32_t* offsets = plan.offsets[i] + token * groups;
-        for (size_t g = 0; g < groups; ++g) {
-          const int sum = by_16 ? sums[g] : sums[2 * g] + sums[2 * g + 1];
-          offsets[g] = -offset * sum;
-        }
-      }
-    }
-  });
 }
 
 void CpuOps::multiply_run(const MatmulPlan& plan, size_t run, uint32_t thread) const {
@@ -243,9 +207,9 @@ void CpuOps::multiply_run(const MatmulPlan& plan, size_t run, uint32_t thread) c
     to.out += first;
     if (to.bias != nullptr) to.bias += first;
     if (product.integer != nullptr && plan.few) {
-      product.integer->gemv(rows, product.tokens, plan.terms, to);
+      product.integer->gemv(rows, plan.digits, plan.tokens, to);
     } else if (product.integer != nullptr) {
-      product.integer->gemm(rows, product.tokens, plan.terms, panel, to);
+      product.integer->gemm(rows, plan.digits, plan.tokens, panel, to);
     } else if (plan.few) {
       product.floating->gemv(rows, scales, plan.floats, plan.tokens, to);
     } else {

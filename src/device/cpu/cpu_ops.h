@@ -64,7 +64,6 @@ class CpuOps final : public Ops {
   struct MatmulPlan;
   void plan_matmul(const MatmulArgs& args, MatmulPlan& plan) const;
   bool reserve_matmul(MatmulPlan& plan);
-  void quantize(const Tensor& in, const MatmulPlan& plan);
   void multiply_run(const MatmulPlan& plan, size_t run, uint32_t thread) const;
 
   // attention, in the order of its steps.

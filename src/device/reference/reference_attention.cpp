@@ -10,7 +10,7 @@ namespace hadal {
 namespace {
 
 // One query head against positions 0 .. positions - 1. scores: [positions], sums: [value_width].
-void attend_head(const float* query, const float* keys, const float* values, uint32_t positions,
+void attend_head(const double* query, const double* keys, const double* values, uint32_t positions,
                  uint32_t key_width, uint32_t value_width, double scale, double* scores,
                  double* sums, float* out) {
   double greatest = -INFINITY;
@@ -23,8 +23,8 @@ void attend_head(const float* query, const float* keys, const float* values, uin
   for (uint32_t p = 0; p < positions; ++p) {
     const double weight = std::exp(scores[p] - greatest);
     total += weight;
-    const float* value = values + size_t{p} * value_width;
-    for (uint32_t i = 0; i < value_width; ++i) sums[i] += weight * double{value[i]};
+    const double* value = values + size_t{p} * value_width;
+    for (uint32_t i = 0; i < value_width; ++i) sums[i] += weight * value[i];
   }
   for (uint32_t i = 0; i < value_width; ++i) out[i] = static_cast<float>(sums[i] / total);
 }
@@ -89,7 +89,7 @@ void ReferenceOps::attend(const AttentionArgs& args, uint32_t sequence) {
   keys_.resize(size_t{length} * key_width);
   values_.resize(size_t{length} * value_width);
   scores_.resize(pool_.threads());
-  for (auto& scores : scores_) scores.resize(size_t{length} + value_width);
+  for (auto& scores : scores_) scores.resize(size_t{length} + value_width + key_width);
   for (uint32_t kv_head = 0; kv_head < args.kv_heads; ++kv_head) {
     parallel(length, 16, size_t{length} * (key_width + value_width),
              [&](size_t from, size_t to, uint32_t) {
@@ -106,10 +106,12 @@ void ReferenceOps::attend(const AttentionArgs& args, uint32_t sequence) {
       for (size_t i = first; i < size_t{tokens} * group; i += step) {
         const size_t token = first_token + i / group;
         const size_t head = size_t{kv_head} * group + i % group;
+        const float* floats = static_cast<const float*>(args.query.data) +
+                              token * args.query.row_stride + head * key_width;
+        double* query = scores + length + value_width;
+        std::copy_n(floats, key_width, query);
         attend_head(
-            static_cast<const float*>(args.query.data) + token * args.query.row_stride +
-                head * key_width,
-            keys_.data(), values_.data(), static_cast<uint32_t>(positions[i / group]) + 1,
+            query, keys_.data(), values_.data(), static_cast<uint32_t>(positions[i / group]) + 1,
             key_width, value_width, double{args.scale}, scores, scores + length,
             static_cast<float*>(args.out.data) + token * args.out.row_stride + head * value_width);
       }

@@ -48,11 +48,13 @@ inline void store_row(const Tensor& from, uint32_t token, const Tensor& cache, s
   }
 }
 
-// `width` values from column `first` of a row of the cache, as floats.
-inline void load_row(const Tensor& cache, size_t row, size_t first, uint32_t width, float* values) {
+// `width` values from column `first` of a row of the cache.
+inline void load_row(const Tensor& cache, size_t row, size_t first, uint32_t width,
+                     double* values) {
   const size_t at = row * cache.row_stride + first;
   if (cache.type == QuantType::kF32) {
-    std::memcpy(values, static_cast<const float*>(cache.data) + at, width * sizeof(float));
+    const float* floats = static_cast<const float*>(cache.data) + at;
+    for (uint32_t i = 0; i < width; ++i) values[i] = floats[i];
     return;
   }
   const uint16_t* halves = static_cast<const uint16_t*>(cache.data) + at;
@@ -62,10 +64,15 @@ inline void load_row(const Tensor& cache, size_t row, size_t first, uint32_t wid
 }
 
 // Four chains side by side, added at the end: one order, whatever the width.
-template <typename A>
-double dot(const A* a, const float* b, uint32_t width) {
+template <typename A, typename B>
+double dot(const A* a, const B* b, uint32_t width) {
   double sums[4] = {};
-  for (uint32_t i = 0; i < width; ++i) sums[i % 4] += double{a[i]} * double{b[i]};
+  const auto product = [&](uint32_t i) { return double{a[i]} * double{b[i]}; };
+  uint32_t i = 0;
+  for (; i + 4 <= width; i += 4) {
+    for (uint32_t chain = 0; chain < 4; ++chain) sums[chain] += product(i + chain);
+  }
+  for (uint32_t chain = 0; i + chain < width; ++chain) sums[chain] += product(i + chain);
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 

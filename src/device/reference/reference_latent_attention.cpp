@@ -71,12 +71,12 @@ struct HeadScratch {
   double *absorbed, *mixed, *scores;
 };
 void attend_head(const Widths& widths, const HeadMatrices& keys, const float* key_matrix,
-                 const float* value_matrix, const float* query, const float* rows,
+                 const float* value_matrix, const float* query, const double* rows,
                  uint32_t positions, double scale, const HeadScratch& s, float* out) {
   absorb(keys, key_matrix, query, s.absorbed);
   double greatest = -INFINITY;
   for (uint32_t p = 0; p < positions; ++p) {
-    const float* row = rows + size_t{p} * widths.row();
+    const double* row = rows + size_t{p} * widths.row();
     s.scores[p] = scale * (dot(s.absorbed, row, widths.latent) +
                            dot(query + widths.nope, row + widths.latent, widths.shared));
     greatest = std::max(greatest, s.scores[p]);
@@ -86,8 +86,8 @@ void attend_head(const Widths& widths, const HeadMatrices& keys, const float* ke
   for (uint32_t p = 0; p < positions; ++p) {
     const double weight = std::exp(s.scores[p] - greatest);
     total += weight;
-    const float* row = rows + size_t{p} * widths.row();
-    for (uint32_t c = 0; c < widths.latent; ++c) s.mixed[c] += weight * double{row[c]};
+    const double* row = rows + size_t{p} * widths.row();
+    for (uint32_t c = 0; c < widths.latent; ++c) s.mixed[c] += weight * row[c];
   }
   for (uint32_t i = 0; i < widths.value; ++i) {
     out[i] = static_cast<float>(

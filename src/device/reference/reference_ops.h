@@ -56,8 +56,8 @@ class ReferenceOps final : public Ops {
   std::vector<double> inputs_;               // a matmul's input, in tiles of tokens
   std::vector<std::vector<float>> row_;      // by thread: a decoded row
   std::vector<std::vector<double>> rows_;    // by thread: decoded rows of a matmul
-  std::vector<std::vector<double>> scores_;  // by thread: one query against every position
-  std::vector<float> keys_, values_;         // one sequence's, one head's, all positions
+  std::vector<std::vector<double>> scores_;  // by thread: one query, its scores, its sums
+  std::vector<double> keys_, values_;        // one sequence's, one head's, all positions
   std::vector<std::vector<float>> heads_;    // by thread: one head's matrices of latent attention
   std::vector<double> sums_;                 // what a token's experts add up to
   std::vector<float> hidden_;                // one expert's inner values, for the tokens it has

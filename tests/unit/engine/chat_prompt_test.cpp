@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <ostream>
 
 #include "byte_tokenizer.h"
 
@@ -33,6 +34,10 @@ struct Case {
   std::string text;
   bool open;
 };
+
+void PrintTo(const Case& c, std::ostream* out) {
+  *out << c.name;
+}
 
 class ChatPromptCases : public testing::TestWithParam<Case> {};
 

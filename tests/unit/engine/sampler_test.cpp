@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <ostream>
 #include <random>
 
 #include "engine/random.h"
@@ -77,6 +78,10 @@ struct Case {
   const char* name;
   SamplingOptions options;
 };
+
+void PrintTo(const Case& c, std::ostream* out) {
+  *out << c.name;
+}
 
 const Case kCases[] = {
     {"recommended", {.temperature = 0.6f, .top_p = 0.95f}},

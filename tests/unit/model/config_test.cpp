@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -290,6 +291,10 @@ struct Refusal {
   std::vector<std::string> removed;
   const char* message;  // all of it, or its beginning
 };
+
+void PrintTo(const Refusal& c, std::ostream* out) {
+  *out << c.name;
+}
 
 class RefusedConfig : public testing::TestWithParam<Refusal> {};
 

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "text/unicode.h"
-#include "unit/text/tokenizer_data.h"
+#include "unit/text/tokenizer/tokenizer_data.h"
 
 namespace hadal {
 namespace {

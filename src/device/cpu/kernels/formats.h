@@ -7,12 +7,12 @@
 //   kSigned    its bytes are signed; else unsigned, at most kMaximum
 //   kOffset    what an unsigned byte q stands for is q - kOffset
 //   kMinimums  groups have a minimum too, which is not zero
-// and small ones (a block of 32 values)
-//   values(block)         the 32 bytes
-//   scale(block)          word 0: the scale; word 1: the minimum, added (anything, where none)
-// super ones (a block of 256)
-//   values(block, i)      the 32 bytes of values 32 i ..
-//   scales(block)         of the 8 or 16 groups; the minimums are subtracted
+//   kSuper     a block has 256 values, not 32
+// and of a run of 256 values (one block, or eight)
+//   values(run, i)      the 32 bytes of values 32 i ..
+//   scales(run, parts)  of the 8 or 16 groups; the minimums are subtracted. Of a run of small
+//                       blocks that a row's end cuts short, only `parts` are there: the other
+//                       scales are 0.
 #pragma once
 
 #include "device/cpu/kernels/bytes.h"
@@ -27,55 +27,107 @@ inline __m128 f16_pair_at(const void* p) {
   return _mm_cvtph_ps(_mm_loadl_epi64(static_cast<const __m128i*>(p)));
 }
 
+// Groups 0..7, and 8..15 where groups are of 16.
+struct Scales {
+  __m256 scale[2] = {}, minimum[2] = {};
+};
+
 struct SmallFormat {
   static constexpr bool kSuper = false, kSigned = false, kMinimums = false;
   static constexpr int kGroup = 32, kOffset = 0;
 };
 
+// The f16 at `p` in each of `parts` blocks, then zeros.
+template <size_t kBytes>
+inline __m256 eight_f16(const uint8_t* p, int parts) {
+  const auto at = [p](int i) { return static_cast<short>(load_u16(p + i * kBytes)); };
+  if (parts == 8) {
+    return _mm256_cvtph_ps(_mm_setr_epi16(at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)));
+  }
+  int64_t fours[2] = {};
+  for (int i = 0; i < parts; ++i) {
+    fours[i / 4] |= static_cast<int64_t>(load_u16(p + i * kBytes)) << (i % 4 * 16);
+  }
+  return _mm256_cvtph_ps(_mm_set_epi64x(fours[1], fours[0]));
+}
+template <class Block>
+inline Scales small_scales(const uint8_t* run, int parts) {
+  Scales scales;
+  scales.scale[0] = eight_f16<sizeof(Block)>(run + offsetof(Block, scale), parts);
+  return scales;
+}
+template <class Block>
+inline Scales small_scales_and_minimums(const uint8_t* run, int parts) {
+  Scales scales = small_scales<Block>(run, parts);
+  // The file's minimums are added.
+  scales.minimum[0] = _mm256_xor_ps(eight_f16<sizeof(Block)>(run + offsetof(Block, minimum), parts),
+                                    _mm256_set1_ps(-0.0f));
+  return scales;
+}
+
 struct Q4_0 : SmallFormat {
   static constexpr size_t kBytes = sizeof(BlockQ4_0);
   static constexpr int kOffset = 8, kMaximum = 15;
-  static Bytes values(const uint8_t* block) { return halves(block + offsetof(BlockQ4_0, quants)); }
-  static __m128 scale(const uint8_t* block) { return f16_pair_at(block); }
+  static Bytes values(const uint8_t* run, int i) {
+    const uint8_t* block = run + i * kBytes;
+    return halves(block + offsetof(BlockQ4_0, quants));
+  }
+  static Scales scales(const uint8_t* run, int parts) {
+    return small_scales<BlockQ4_0>(run, parts);
+  }
 };
 
 struct Q4_1 : SmallFormat {
   static constexpr size_t kBytes = sizeof(BlockQ4_1);
   static constexpr bool kMinimums = true;
   static constexpr int kMaximum = 15;
-  static Bytes values(const uint8_t* block) { return halves(block + offsetof(BlockQ4_1, quants)); }
-  static __m128 scale(const uint8_t* block) { return f16_pair_at(block); }
+  static Bytes values(const uint8_t* run, int i) {
+    const uint8_t* block = run + i * kBytes;
+    return halves(block + offsetof(BlockQ4_1, quants));
+  }
+  static Scales scales(const uint8_t* run, int parts) {
+    return small_scales_and_minimums<BlockQ4_1>(run, parts);
+  }
 };
 
 struct Q5_0 : SmallFormat {
   static constexpr size_t kBytes = sizeof(BlockQ5_0);
   static constexpr int kOffset = 16, kMaximum = 31;
-  static Bytes values(const uint8_t* block) {
+  static Bytes values(const uint8_t* run, int i) {
+    const uint8_t* block = run + i * kBytes;
     return add_at_bits(halves(block + offsetof(BlockQ5_0, quants)),
                        block + offsetof(BlockQ5_0, high_bits), 16);
   }
-  static __m128 scale(const uint8_t* block) { return f16_pair_at(block); }
+  static Scales scales(const uint8_t* run, int parts) {
+    return small_scales<BlockQ5_0>(run, parts);
+  }
 };
 
 struct Q5_1 : SmallFormat {
   static constexpr size_t kBytes = sizeof(BlockQ5_1);
   static constexpr bool kMinimums = true;
   static constexpr int kMaximum = 31;
-  static Bytes values(const uint8_t* block) {
+  static Bytes values(const uint8_t* run, int i) {
+    const uint8_t* block = run + i * kBytes;
     return add_at_bits(halves(block + offsetof(BlockQ5_1, quants)),
                        block + offsetof(BlockQ5_1, high_bits), 16);
   }
-  static __m128 scale(const uint8_t* block) { return f16_pair_at(block); }
+  static Scales scales(const uint8_t* run, int parts) {
+    return small_scales_and_minimums<BlockQ5_1>(run, parts);
+  }
 };
 
 struct Q8_0 : SmallFormat {
   static constexpr size_t kBytes = sizeof(BlockQ8_0);
   static constexpr bool kSigned = true;
   static constexpr int kMaximum = 128;
-  static Bytes values(const uint8_t* block) {
+  static Bytes values(const uint8_t* run, int i) {
+    const uint8_t* block = run + i * kBytes;
     return load_bytes(block + offsetof(BlockQ8_0, quants));
   }
-  static __m128 scale(const uint8_t* block) { return f16_pair_at(block); }
+  static Scales scales(const uint8_t* run, int parts) {
+    return small_scales<BlockQ8_0>(run, parts);
+  }
 };
 
 constexpr int8_t iq4_level(int i) {
@@ -94,10 +146,13 @@ struct IQ4_NL : SmallFormat {
   static constexpr size_t kBytes = sizeof(BlockIQ4_NL);
   static constexpr bool kSigned = true;
   static constexpr int kMaximum = 128;
-  static Bytes values(const uint8_t* block) {
+  static Bytes values(const uint8_t* run, int i) {
+    const uint8_t* block = run + i * kBytes;
     return iq4_levels(halves(block + offsetof(BlockIQ4_NL, quants)));
   }
-  static __m128 scale(const uint8_t* block) { return f16_pair_at(block); }
+  static Scales scales(const uint8_t* run, int parts) {
+    return small_scales<BlockIQ4_NL>(run, parts);
+  }
 };
 
 // 2^(x - 128): half of what an e8m0 byte means, as the levels are doubled. The two smallest are
@@ -115,20 +170,20 @@ struct MXFP4 : SmallFormat {
   static constexpr size_t kBytes = sizeof(BlockMXFP4);
   static constexpr int kOffset = 12, kMaximum = 24;
   static constexpr int8_t level(int i) { return static_cast<int8_t>(kFp4HalfLevels[i] + kOffset); }
-  static Bytes values(const uint8_t* block) {
+  static Bytes values(const uint8_t* run, int i) {
+    const uint8_t* block = run + i * kBytes;
     const __m256i levels = _mm256_broadcastsi128_si256(_mm_setr_epi8(
         level(0), level(1), level(2), level(3), level(4), level(5), level(6), level(7), level(8),
         level(9), level(10), level(11), level(12), level(13), level(14), level(15)));
     return _mm256_shuffle_epi8(levels, halves(block + offsetof(BlockMXFP4, quants)));
   }
-  static __m128 scale(const uint8_t* block) {
-    return _mm_castsi128_ps(_mm_cvtsi32_si128(static_cast<int>(kHalfPowers.bits[block[0]])));
+  static Scales scales(const uint8_t* run, int parts) {
+    alignas(32) uint32_t powers[8] = {};
+    for (int i = 0; i < parts; ++i) powers[i] = kHalfPowers.bits[run[i * kBytes]];
+    Scales scales;
+    scales.scale[0] = _mm256_load_ps(reinterpret_cast<const float*>(powers));
+    return scales;
   }
-};
-
-// Groups 0..7, and 8..15 where groups are of 16.
-struct Scales {
-  __m256 scale[2] = {}, minimum[2] = {};
 };
 
 inline __m256 floats_of_bytes(__m128i bytes) {
@@ -164,7 +219,7 @@ struct Q2_K : SuperFormat {
   static Bytes values(const uint8_t* block, int i) {
     return two_bits(block + offsetof(BlockQ2_K, quants), i);
   }
-  static Scales scales(const uint8_t* block) {
+  static Scales scales(const uint8_t* block, int) {
     const __m128i packed =
         _mm_loadu_si128(reinterpret_cast<const __m128i*>(block + offsetof(BlockQ2_K, scales)));
     const __m128i low = _mm_and_si128(packed, _mm_set1_epi8(15));
@@ -187,7 +242,7 @@ struct Q3_K : SuperFormat {
     return _mm256_or_si256(two_bits(block + offsetof(BlockQ3_K, quants), i),
                            one_bit(block + offsetof(BlockQ3_K, high_bits), i, 2));
   }
-  static Scales scales(const uint8_t* block) {
+  static Scales scales(const uint8_t* block, int) {
     const uint8_t* packed = block + offsetof(BlockQ3_K, scales);
     const uint32_t low0 = load_u32(packed), low1 = load_u32(packed + 4);
     const uint32_t high = load_u32(packed + 8);
@@ -229,7 +284,7 @@ struct Q4_K : SuperFormat {
   static Bytes values(const uint8_t* block, int i) {
     return four_bits(block + offsetof(BlockQ4_K, quants), i);
   }
-  static Scales scales(const uint8_t* block) {
+  static Scales scales(const uint8_t* block, int) {
     return six_bit_scales(block + offsetof(BlockQ4_K, scales), f16_pair_at(block));
   }
 };
@@ -242,7 +297,7 @@ struct Q5_K : SuperFormat {
     return _mm256_or_si256(four_bits(block + offsetof(BlockQ5_K, quants), i),
                            one_bit(block + offsetof(BlockQ5_K, high_bits), i, 4));
   }
-  static Scales scales(const uint8_t* block) {
+  static Scales scales(const uint8_t* block, int) {
     return six_bit_scales(block + offsetof(BlockQ5_K, scales), f16_pair_at(block));
   }
 };
@@ -260,7 +315,7 @@ struct Q6_K : SuperFormat {
                                    : _mm256_slli_epi16(upper, 4 - 2 * (i % 4));
     return _mm256_or_si256(low, _mm256_and_si256(moved, _mm256_set1_epi8(0x30)));
   }
-  static Scales scales(const uint8_t* block) {
+  static Scales scales(const uint8_t* block, int) {
     const uint8_t* numbers = block + offsetof(BlockQ6_K, scales);
     const __m256 scale = _mm256_set1_ps(f16_at(block + offsetof(BlockQ6_K, scale)));
     const auto eight = [&](const uint8_t* p) {
@@ -281,7 +336,7 @@ struct IQ4_XS : SuperFormat {
   static Bytes values(const uint8_t* block, int i) {
     return iq4_levels(halves(block + offsetof(BlockIQ4_XS, quants) + 16 * i));
   }
-  static Scales scales(const uint8_t* block) {
+  static Scales scales(const uint8_t* block, int) {
     const uint64_t low =
         _pdep_u64(load_u32(block + offsetof(BlockIQ4_XS, scales_low)), 0x0f0f0f0f0f0f0f0full);
     const uint64_t high =

@@ -3,7 +3,7 @@
 // tokens. A body: included by kernels_*.cpp after their vector types.
 //
 // A panel: bytes [columns / 4][kPanelRows][4], then scales [columns / group][kPanelRows], then
-// minimums of the same shape where the format has them.
+// minimums of the same shape, added, where something is to be subtracted.
 #pragma once
 
 #include "device/cpu/kernels/formats.h"
@@ -26,66 +26,52 @@ struct Panel {
         minimums(scales + columns / F::kGroup * kPanelRows) {}
 };
 
-// Scales and minimums of a row's block, as the panel keeps them: minimums are added.
+// What is subtracted is a minimum of the format, or the offset times the scale.
 template <class F>
-inline void unpack_scales(const uint8_t* block, size_t first_group, size_t row,
+inline void unpack_scales(const uint8_t* run, int parts, size_t first_group, size_t row,
                           const Panel<F>& panel) {
-  if constexpr (F::kSuper) {
-    const Scales scales = F::scales(block);
+  const Scales scales = F::scales(run, parts);
+  constexpr size_t kGroups = 256 / F::kGroup;
+  const auto put = [&](const __m256(&from)[2], __m256 factor, float* to) {
     alignas(32) float numbers[16];
-    constexpr size_t kGroups = 256 / F::kGroup;
-    const auto put = [&](const __m256(&from)[2], float* to) {
-      _mm256_store_ps(numbers, from[0]);
-      if (kGroups == 16) _mm256_store_ps(numbers + 8, from[1]);
-      for (size_t g = 0; g < kGroups; ++g) to[(first_group + g) * kPanelRows + row] = numbers[g];
-    };
-    put(scales.scale, panel.scales);
-    if (F::kMinimums) {
-      const __m256 zero = _mm256_setzero_ps();
-      const __m256 negated[2] = {_mm256_sub_ps(zero, scales.minimum[0]),
-                                 kGroups == 16 ? _mm256_sub_ps(zero, scales.minimum[1]) : zero};
-      put(negated, panel.minimums);
-    }
-  } else {
-    const __m128 scale = F::scale(block);
-    panel.scales[first_group * kPanelRows + row] = _mm_cvtss_f32(scale);
-    if (F::kMinimums) {
-      panel.minimums[first_group * kPanelRows + row] = _mm_cvtss_f32(_mm_movehdup_ps(scale));
-    }
+    _mm256_store_ps(numbers, _mm256_mul_ps(from[0], factor));
+    if (kGroups == 16) _mm256_store_ps(numbers + 8, _mm256_mul_ps(from[1], factor));
+    for (size_t g = 0; g < kGroups; ++g) to[(first_group + g) * kPanelRows + row] = numbers[g];
+  };
+  put(scales.scale, _mm256_set1_ps(1.0f), panel.scales);
+  if (kSubtracts<F>) {
+    constexpr float kFactor = F::kMinimums ? -1.0f : -static_cast<float>(kOffsetOf<F>);
+    put(F::kMinimums ? scales.minimum : scales.scale, _mm256_set1_ps(kFactor), panel.minimums);
   }
 }
 
 // Rows first_row .. of w; behind its last row the last one stands in, and nobody reads the result.
 template <class F>
-void unpack_panel(const WeightRows& w, size_t first_row, size_t columns, const Panel<F>& panel) {
-  constexpr size_t kBlockValues = F::kSuper ? 256 : 32;
+void unpack_panel(const WeightRows& w, size_t first_row, const Panel<F>& panel) {
   for (size_t eight = 0; eight < kPanelRows; eight += 8) {
     const uint8_t* rows[8];
     for (size_t i = 0; i < 8; ++i) {
       const size_t row = first_row + eight + i;
       rows[i] = w.data + (row < w.rows ? row : w.rows - 1) * w.row_bytes;
     }
-    for (size_t b = 0; b < columns / kBlockValues; ++b) {
+    for (size_t r = 0, at = 0; at < w.row_bytes; ++r, at += kRunBytes<F>) {
+      const size_t left = w.row_bytes - at;
+      const int parts = left < kRunBytes<F> ? static_cast<int>(left / F::kBytes) : 8;
       for (size_t i = 0; i < 8; ++i) {
-        const uint8_t* block = rows[i] + b * F::kBytes;
-        _mm_prefetch(reinterpret_cast<const char*>(block + 512), _MM_HINT_T0);
-        unpack_scales<F>(block, b * (kBlockValues / F::kGroup), eight + i, panel);
+        _mm_prefetch(reinterpret_cast<const char*>(rows[i] + at + 512), _MM_HINT_T0);
+        unpack_scales<F>(rows[i] + at, parts, r * (256 / F::kGroup), eight + i, panel);
       }
 #pragma GCC unroll 8
-      for (int part = 0; part < static_cast<int>(kBlockValues / 32); ++part) {
+      for (int part = 0; part < parts; ++part) {
         Bytes values[8];
         for (size_t i = 0; i < 8; ++i) {
-          if constexpr (F::kSuper) {
-            values[i] = F::values(rows[i] + b * F::kBytes, part);
-          } else {
-            values[i] = F::values(rows[i] + b * F::kBytes);
-          }
+          values[i] = F::values(rows[i] + at, part);
           if (F::kSigned && kHasVnni) {
             values[i] = _mm256_xor_si256(values[i], _mm256_set1_epi8(-128));
           }
         }
         transpose_words(values);
-        const size_t first_four = (b * kBlockValues + static_cast<size_t>(part) * 32) / 4;
+        const size_t first_four = (r * 256 + static_cast<size_t>(part) * 32) / 4;
         for (size_t i = 0; i < 8; ++i) {
           uint8_t* to = panel.bytes + ((first_four + i) * kPanelRows + eight) * 4;
           _mm256_store_si256(reinterpret_cast<__m256i*>(to), values[i]);
@@ -99,10 +85,11 @@ void unpack_panel(const WeightRows& w, size_t first_row, size_t columns, const P
 template <class F>
 constexpr int kSumsIn16Bits = F::kSigned ? 1 : 32767 / (2 * 127 * F::kMaximum);
 
-// The integer products of a group for a tile: sums[v][t] (int32 lanes) += weights . activations.
+// The integer products of a group for a tile: sums[v][t] (int32 lanes) += weights . digits, which
+// are those of the tile's first token and, `stride` behind, of each next.
 template <class F, int kTokens>
-inline void multiply_group(const uint8_t* weights, const int8_t* const (&activations)[kTokens],
-                           size_t column, WideInts (&sums)[kPanelVectors][kTokens]) {
+inline void multiply_group(const uint8_t* weights, const int8_t* digits, size_t stride,
+                           WideInts (&sums)[kPanelVectors][kTokens]) {
   constexpr int kSteps = F::kGroup / 4;
 #if defined(__AVX512VNNI__)
 #pragma GCC unroll 8
@@ -112,7 +99,7 @@ inline void multiply_group(const uint8_t* weights, const int8_t* const (&activat
       w[v] = load_ints(weights + (step * kPanelRows + v * Floats::kWidth) * 4);
     }
     for (int t = 0; t < kTokens; ++t) {
-      const WideInts x = broadcast_ints(load_u32(activations[t] + column + step * 4));
+      const WideInts x = broadcast_ints(load_u32(digits + t * stride + step * 4));
       for (int v = 0; v < kPanelVectors; ++v) sums[v][t] = dot_bytes(sums[v][t], w[v], x);
     }
   }
@@ -125,7 +112,7 @@ inline void multiply_group(const uint8_t* weights, const int8_t* const (&activat
       for (int v = 0; v < kPanelVectors; ++v) {
         const WideInts w = load_ints(weights + (step * kPanelRows + v * Floats::kWidth) * 4);
         for (int t = 0; t < kTokens; ++t) {
-          const WideInts x = broadcast_ints(load_u32(activations[t] + column + step * 4));
+          const WideInts x = broadcast_ints(load_u32(digits + t * stride + step * 4));
           const WideInts product = multiply_bytes<F::kSigned>(w, x);
           pairs[v][t] = step == first ? product : add16(pairs[v][t], product);
         }
@@ -139,38 +126,37 @@ inline void multiply_group(const uint8_t* weights, const int8_t* const (&activat
 }
 
 template <class F, int kTokens>
-void multiply_tile(const Panel<F>& panel, const Int8Tokens& x, size_t first_token, size_t rows,
-                   size_t first_row, const Destination& to) {
-  const size_t groups = x.columns / F::kGroup;
-  const int8_t* activations[kTokens];
-  for (int t = 0; t < kTokens; ++t) activations[t] = x.values + (first_token + t) * x.columns;
+void multiply_tile(const Panel<F>& panel, size_t columns, const DigitTokens& x, size_t first_token,
+                   size_t rows, size_t first_row, const Destination& to) {
+  const int8_t* high = x.high + first_token * x.columns;
+  const int8_t* low = x.low + first_token * x.columns;
+  const float* scales = x.scales + first_token * (x.columns / 32);
+  const size_t group_stride = x.columns / F::kGroup;
+  const float* group_sums = (F::kGroup == 32 ? x.sums32 : x.sums16) + first_token * group_stride;
   Floats totals[kPanelVectors][kTokens];
   for (int v = 0; v < kPanelVectors; ++v) {
     for (int t = 0; t < kTokens; ++t) totals[v][t] = zeros();
   }
-  const float* group_sums = F::kGroup == 32 ? x.sums32 : x.sums16;
-  for (size_t g = 0; g < groups; ++g) {
+  for (size_t g = 0; g < columns / F::kGroup; ++g) {
     WideInts sums[kPanelVectors][kTokens];
-    for (int t = 0; t < kTokens; ++t) {
-      const size_t at = (first_token + t) * groups + g;
-      for (int v = 0; v < kPanelVectors; ++v) {
-        sums[v][t] =
-            kOffsetOf<F> != 0 ? broadcast_ints(static_cast<uint32_t>(x.offsets[at])) : zero_ints();
-      }
-    }
-    multiply_group<F, kTokens>(panel.bytes + g * F::kGroup * kPanelRows, activations, g * F::kGroup,
-                               sums);
     for (int v = 0; v < kPanelVectors; ++v) {
-      const size_t at_scale = g * kPanelRows + v * Floats::kWidth;
-      const Floats scale = load(panel.scales + at_scale);
+      for (int t = 0; t < kTokens; ++t) sums[v][t] = zero_ints();
+    }
+    const uint8_t* weights = panel.bytes + g * F::kGroup * kPanelRows;
+    multiply_group<F, kTokens>(weights, high + g * F::kGroup, x.columns, sums);
+    for (int v = 0; v < kPanelVectors; ++v) {
+      for (int t = 0; t < kTokens; ++t) sums[v][t] = shift_left<kDigitBits>(sums[v][t]);
+    }
+    multiply_group<F, kTokens>(weights, low + g * F::kGroup, x.columns, sums);
+    for (int v = 0; v < kPanelVectors; ++v) {
+      const size_t at = g * kPanelRows + v * Floats::kWidth;
+      const Floats scale = load(panel.scales + at);
       for (int t = 0; t < kTokens; ++t) {
-        const size_t token = first_token + t;
-        const Floats factor =
-            scale * broadcast(x.scales[token * (x.columns / 32) + g * F::kGroup / 32]);
+        const Floats factor = scale * broadcast(scales[t * (x.columns / 32) + g * F::kGroup / 32]);
         totals[v][t] = multiply_add(to_floats(sums[v][t]), factor, totals[v][t]);
-        if (F::kMinimums) {
-          totals[v][t] = multiply_add(load(panel.minimums + at_scale),
-                                      broadcast(group_sums[token * groups + g]), totals[v][t]);
+        if (kSubtracts<F>) {
+          totals[v][t] = multiply_add(load(panel.minimums + at),
+                                      broadcast(group_sums[t * group_stride + g]), totals[v][t]);
         }
       }
     }
@@ -181,31 +167,28 @@ void multiply_tile(const Panel<F>& panel, const Int8Tokens& x, size_t first_toke
 }
 
 template <class F>
-void integer_gemm(const WeightRows& w, const Int8Tokens& x, size_t tokens, uint8_t* memory,
+void integer_gemm(const WeightRows& w, const DigitTokens& x, size_t tokens, uint8_t* memory,
                   const Destination& to) {
   const Panel<F> panel(memory, x.columns);
+  const size_t columns = w.row_bytes / F::kBytes * (F::kSuper ? 256 : 32);
   for (size_t first_row = 0; first_row < w.rows; first_row += kPanelRows) {
-    unpack_panel<F>(w, first_row, x.columns, panel);
+    unpack_panel<F>(w, first_row, panel);
     const size_t left = w.rows - first_row;
     const size_t rows = left < kPanelRows ? left : kPanelRows;
     size_t token = 0;
     for (; token + kTileTokens <= tokens; token += kTileTokens) {
-      multiply_tile<F, kTileTokens>(panel, x, token, rows, first_row, to);
+      multiply_tile<F, kTileTokens>(panel, columns, x, token, rows, first_row, to);
     }
     for (; token + 2 <= tokens; token += 2) {
-      multiply_tile<F, 2>(panel, x, token, rows, first_row, to);
+      multiply_tile<F, 2>(panel, columns, x, token, rows, first_row, to);
     }
-    if (token < tokens) multiply_tile<F, 1>(panel, x, token, rows, first_row, to);
+    if (token < tokens) multiply_tile<F, 1>(panel, columns, x, token, rows, first_row, to);
   }
 }
 
 template <class F>
 constexpr IntegerKernels integer_kernels() {
-  return {.gemv = integer_gemv<F>,
-          .gemm = integer_gemm<F>,
-          .gemv_offset = F::kSuper ? 0 : kOffsetOf<F>,
-          .gemm_offset = kOffsetOf<F>,
-          .gemm_group = F::kGroup};
+  return {.gemv = integer_gemv<F>, .gemm = integer_gemm<F>};
 }
 
 }  // namespace

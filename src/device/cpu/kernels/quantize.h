@@ -1,4 +1,4 @@
-// Activations to int8, a scale for each 32. A body: included by kernels_*.cpp.
+// Activations to two int8 digits, a scale for each 32. A body: included by kernels_*.cpp.
 #pragma once
 
 #include "device/cpu/kernels/bytes.h"
@@ -20,40 +20,46 @@ inline int sum8(__m256i words) {
   return _mm_cvtsi128_si32(s) + _mm_extract_epi32(s, 1);
 }
 
-void quantize(const float* in, const Int8Tokens& out, size_t token, float* remainder) {
-  const size_t groups = out.columns / 32;
+// Packing works on the two lanes apart: their words come out interleaved.
+inline void store_bytes(const __m256i (&words)[4], int8_t* out) {
+  const __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(words[0], words[1]),
+                                           _mm256_packs_epi32(words[2], words[3]));
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_permutevar8x32_epi32(bytes, order));
+}
+
+void quantize_group(const float* in, const DigitTokens& out, size_t group) {
   const __m256 no_sign = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
-  for (size_t g = 0; g < groups; ++g) {
-    __m256 x[4], greatest = _mm256_setzero_ps();
-    for (int i = 0; i < 4; ++i) {
-      x[i] = _mm256_loadu_ps(in + g * 32 + i * 8);
-      greatest = _mm256_max_ps(greatest, _mm256_and_ps(x[i], no_sign));
-    }
-    const float scale = greatest8(greatest) / 127.0f;
-    const __m256 inverse = _mm256_set1_ps(scale != 0 ? 1.0f / scale : 0.0f);
-    __m256i words[4];
-    for (int i = 0; i < 4; ++i) {
-      words[i] = _mm256_cvtps_epi32(_mm256_mul_ps(x[i], inverse));
-      const __m256 lost =
-          _mm256_fnmadd_ps(_mm256_cvtepi32_ps(words[i]), _mm256_set1_ps(scale), x[i]);
-      _mm256_storeu_ps(remainder + g * 32 + i * 8, lost);
-    }
-    const size_t at = token * groups + g;
-    const int low = sum8(_mm256_add_epi32(words[0], words[1]));
-    const int high = sum8(_mm256_add_epi32(words[2], words[3]));
-    out.scales[at] = scale;
-    out.sums16[2 * at] = scale * static_cast<float>(low);
-    out.sums16[2 * at + 1] = scale * static_cast<float>(high);
-    out.sums32[at] = scale * static_cast<float>(low + high);
-    out.integer_sums[2 * at] = static_cast<int16_t>(low);
-    out.integer_sums[2 * at + 1] = static_cast<int16_t>(high);
-    // Packing works on the two lanes apart: their words come out interleaved.
-    const __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(words[0], words[1]),
-                                             _mm256_packs_epi32(words[2], words[3]));
-    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out.values + at * 32),
-                        _mm256_permutevar8x32_epi32(bytes, order));
+  __m256 x[4], greatest = _mm256_setzero_ps();
+  for (int i = 0; i < 4; ++i) {
+    x[i] = _mm256_loadu_ps(in + i * 8);
+    greatest = _mm256_max_ps(greatest, _mm256_and_ps(x[i], no_sign));
   }
+  constexpr float kMost = 127 << kDigitBits;
+  const float scale = greatest8(greatest) / kMost;
+  const __m256 inverse = _mm256_set1_ps(scale != 0 ? 1.0f / scale : 0.0f);
+  const __m256i half = _mm256_set1_epi32(1 << (kDigitBits - 1));
+  __m256i number[4], high[4], low[4];
+  for (int i = 0; i < 4; ++i) {
+    number[i] = _mm256_cvtps_epi32(_mm256_mul_ps(x[i], inverse));
+    high[i] = _mm256_srai_epi32(_mm256_add_epi32(number[i], half), kDigitBits);
+    low[i] = _mm256_sub_epi32(number[i], _mm256_slli_epi32(high[i], kDigitBits));
+  }
+  store_bytes(high, out.high + group * 32);
+  store_bytes(low, out.low + group * 32);
+  const float first = scale * static_cast<float>(sum8(_mm256_add_epi32(number[0], number[1])));
+  const float second = scale * static_cast<float>(sum8(_mm256_add_epi32(number[2], number[3])));
+  out.scales[group] = scale;
+  out.sums16[2 * group] = first;
+  out.sums16[2 * group + 1] = second;
+  out.sums32[group] = first + second;
+}
+
+void quantize(const float* in, size_t columns, const DigitTokens& out, size_t token) {
+  const size_t first = token * out.columns / 32;
+  for (size_t g = 0; g < columns / 32; ++g) quantize_group(in + g * 32, out, first + g);
+  const float zeros[32] = {};
+  for (size_t g = columns / 32; g < out.columns / 32; ++g) quantize_group(zeros, out, first + g);
 }
 
 }  // namespace

@@ -119,6 +119,10 @@ inline WideInts broadcast_ints(uint32_t x) {
 inline WideInts load_ints(const void* p) {
   return {_mm256_load_si256(static_cast<const __m256i*>(p))};
 }
+template <int kBits>
+inline WideInts shift_left(WideInts a) {
+  return {_mm256_slli_epi32(a.v, kBits)};
+}
 inline Floats to_floats(WideInts a) {
   return {_mm256_cvtepi32_ps(a.v)};
 }

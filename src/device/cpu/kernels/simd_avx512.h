@@ -121,6 +121,10 @@ inline WideInts broadcast_ints(uint32_t x) {
 inline WideInts load_ints(const void* p) {
   return {_mm512_load_si512(p)};
 }
+template <int kBits>
+inline WideInts shift_left(WideInts a) {
+  return {_mm512_slli_epi32(a.v, kBits)};
+}
 inline Floats to_floats(WideInts a) {
   return {_mm512_cvtepi32_ps(a.v)};
 }

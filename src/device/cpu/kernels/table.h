@@ -28,29 +28,25 @@ enum IntegerFormat : int {
 };
 enum FloatFormat : int { kFloat_F32, kFloat_F16, kFloat_BF16, kFloat_F8, kFloatFormats };
 
-// Tokens of activations as int8: groups of 32 values share a scale, value = int8 * scale. Tokens
-// lie one behind the other, each array with its own length a token.
-struct Int8Tokens {
-  size_t columns;  // a multiple of 32
-  int8_t* values;  // [tokens][columns], in -127 .. 127
+// Tokens of activations as numbers of two signed digits, one scale for each 32:
+// value = (high * 128 + low) * scale (cpu_matmul.cpp says why two). Tokens lie one behind the
+// other, each array with its own length a token.
+constexpr int kDigitBits = 7;
+struct DigitTokens {
+  size_t columns;  // those of the weights, rounded up to 256; what is behind them is 0
+  int8_t* high;    // [tokens][columns], in -127 .. 127
+  int8_t* low;     // [tokens][columns], in -64 .. 64
   float* scales;   // [tokens][columns / 32]
-  float* sums32;  // [tokens][columns / 32]: scale * sum of a group: what minimums are multiplied by
-  float* sums16;  // [tokens][columns / 16]: the same of half groups
-  // [tokens][columns / 16]: sums of half groups of the int8 alone.
-  int16_t* integer_sums;
-  // [tokens][columns / group]: -offset * the sum of a group's int8, for the format at hand: kernels
-  // multiply by unsigned q where the format means q - offset. Null where the offset is 0.
-  const int32_t* offsets;
+  float* sums32;   // [tokens][columns / 32]: the sum of a group's values: what minimums multiply
+  float* sums16;   // [tokens][columns / 16]: the same of half groups
 };
 
-// Where products go: out[t, r] (= or +=) bias[r] + product. In pairs, tokens 2t and 2t + 1 of the
-// call are the two terms of one activation (CpuOps::matmul says why): both go to out[t].
+// Where products go: out[t, r] (= or +=) bias[r] + product.
 struct Destination {
   float* out;  // [tokens][stride], at the first row of the call
   size_t stride;
   const float* bias;  // [rows], at the first row; null: none
   bool add;
-  bool pairs;
 };
 
 // Rows of a weight as the file stores them, one behind the other.
@@ -62,14 +58,11 @@ struct WeightRows {
 
 struct IntegerKernels {
   // Few tokens (1 .. kGemvTokensMax): each weight is unpacked in registers and multiplied at once.
-  void (*gemv)(const WeightRows&, const Int8Tokens&, size_t tokens, const Destination&);
+  void (*gemv)(const WeightRows&, const DigitTokens&, size_t tokens, const Destination&);
   // Many tokens: panels of KernelTable::panel_rows rows are unpacked into `panel`
   // (integer_panel_bytes_per_column * columns bytes, 64-aligned), then multiplied with all tokens.
-  void (*gemm)(const WeightRows&, const Int8Tokens&, size_t tokens, uint8_t* panel,
+  void (*gemm)(const WeightRows&, const DigitTokens&, size_t tokens, uint8_t* panel,
                const Destination&);
-  // What Int8Tokens::offsets must hold: 0 where the kernel takes none.
-  int gemv_offset, gemm_offset;
-  int gemm_group;  // 16 or 32: values that one entry of `offsets` covers in gemm (gemv: 32)
 };
 
 // Activations as they are: float32 tokens, `stride` values apart.
@@ -130,9 +123,8 @@ struct KernelTable {
   size_t integer_panel_bytes_per_column;
   size_t float_panel_bytes;
 
-  // One token's groups: all arrays of Int8Tokens but offsets. What rounding lost goes to
-  // `remainder` ([columns], not null).
-  void (*quantize)(const float* in, const Int8Tokens& out, size_t token, float* remainder);
+  // One token: in[columns] (a multiple of 32) to its place in all arrays of `out`.
+  void (*quantize)(const float* in, size_t columns, const DigitTokens& out, size_t token);
 
   // sum of a[i] * b[i]
   float (*dot)(const float* a, const float* b, size_t count);

@@ -13,15 +13,13 @@ constexpr size_t kPanelRows = kPanelVectors * Floats::kWidth;
 template <int kTokens>
 inline void store_tile(const Floats (&totals)[kPanelVectors][kTokens], int t, size_t token,
                        size_t rows, size_t first_row, const Destination& to) {
-  const bool second = to.pairs && token % 2 == 1;
-  const bool add = to.add || second;
-  float* out = to.out + (to.pairs ? token / 2 : token) * to.stride + first_row;
-  const float* bias = to.bias == nullptr || second ? nullptr : to.bias + first_row;
+  float* out = to.out + token * to.stride + first_row;
+  const float* bias = to.bias == nullptr ? nullptr : to.bias + first_row;
   if (rows == kPanelRows) {
     for (int v = 0; v < kPanelVectors; ++v) {
       Floats total = totals[v][t];
       if (bias != nullptr) total = total + load(bias + v * Floats::kWidth);
-      if (add) total = total + load(out + v * Floats::kWidth);
+      if (to.add) total = total + load(out + v * Floats::kWidth);
       store(out + v * Floats::kWidth, total);
     }
     return;
@@ -31,7 +29,7 @@ inline void store_tile(const Floats (&totals)[kPanelVectors][kTokens], int t, si
   for (size_t r = 0; r < rows; ++r) {
     float total = values[r];
     if (bias != nullptr) total += bias[r];
-    out[r] = add ? out[r] + total : total;
+    out[r] = to.add ? out[r] + total : total;
   }
 }
 
