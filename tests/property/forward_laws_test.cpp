@@ -140,9 +140,11 @@ TEST_P(ForwardLaws, AloneIsInABatch) {
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  for (const char* model : {"models/stories260K.gguf", "golden/llama/model.gguf",
-                            "golden/llama3-scaling-tied/model.gguf", "golden/qwen2/model.gguf",
-                            "golden/qwen3-yarn/model.gguf", "golden/qwen3-fp8/hf"}) {
+  for (const char* model :
+       {"models/stories260K.gguf", "golden/llama/model.gguf",
+        "golden/llama3-scaling-tied/model.gguf", "golden/qwen2/model.gguf",
+        "golden/qwen3-yarn/model.gguf", "golden/qwen3-fp8/hf", "golden/deepseek-v2-lite/model.gguf",
+        "golden/deepseek-v3-one-group/hf", "golden/deepseek-v3-fp8/hf"}) {
     for (const std::string& device : test_device_names()) all.push_back({model, device});
   }
   return all;

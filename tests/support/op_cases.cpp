@@ -44,12 +44,12 @@ constexpr BoundRow kBounds[] = {
     // Scale: |old| + the sum over a token's experts of |weight| x (the matmul scale of down + what
     // the matmul scales of gate and up become behind it). The hidden values are rounded, too.
     {"experts float", {6e-8, 4e-7}, {3e-7, 3e-6}},
-    {"experts quantized", {6e-8, 4e-7}, {2.3e-3, 1.4e-2, true}},
-    // Scale: V_h of the greatest latent x (1 + score scale x |query . K_h latent| + ...), each a
-    // root
-    // of squares: see there. Stored weights of 8 bits or fewer may meet int8 activations.
+    {"experts quantized", {6e-8, 4e-7}, {1.8e-5, 1.1e-4, true}},
+    // Scale: the size of V_h latent x (1 + that of the score), of the greatest position; a size is
+    // the root of the sum of the products' squares. Two int8 digits of an activation are relative
+    // to the greatest of a block, about three times that.
     {"latent float", {2e-8, 2e-7}, {3e-7, 3e-6}},
-    {"latent quantized", {2e-8, 2e-7}, {2.5e-3, 2e-2}},
+    {"latent quantized", {2e-8, 2e-7}, {6e-5, 5e-4}},
     // Scale: greatest |value| x (1 + score scale x |query| |key|): the second part is what an error
     // of a score's last place does to its weight.
     {"attention", {5e-9, 4e-8}, {1e-7, 1e-6}},

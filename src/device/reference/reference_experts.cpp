@@ -164,11 +164,12 @@ void ReferenceOps::experts(const ExpertsArgs& args) {
     const size_t work = here.size() * width * inner;
     hidden_.resize(here.size() * inner);
     if (here.empty()) continue;
+    const MappedWeight::Matrix gates = gate.expert(e), ups = up.expert(e), downs = down.expert(e);
     parallel(inner, 1, work, [&](size_t first, size_t last, uint32_t thread) {
       float *gate_row = row_[thread].data(), *up_row = gate_row + width;
       for (size_t r = first; r < last; ++r) {
-        gate.decode_row(gate.expert(e), static_cast<uint32_t>(r), gate_row);
-        up.decode_row(up.expert(e), static_cast<uint32_t>(r), up_row);
+        gate.decode_row(gates, static_cast<uint32_t>(r), gate_row);
+        up.decode_row(ups, static_cast<uint32_t>(r), up_row);
         for (size_t i = 0; i < here.size(); ++i) {
           const float* in = float_row(args.in, here[i].token);
           const double g = dot(in, gate_row, width);
@@ -180,7 +181,7 @@ void ReferenceOps::experts(const ExpertsArgs& args) {
     parallel(width, 1, work, [&](size_t first, size_t last, uint32_t thread) {
       float* row = row_[thread].data();
       for (size_t r = first; r < last; ++r) {
-        down.decode_row(down.expert(e), static_cast<uint32_t>(r), row);
+        down.decode_row(downs, static_cast<uint32_t>(r), row);
         for (size_t i = 0; i < here.size(); ++i) {
           sums_[here[i].token * size_t{width} + r] +=
               double{here[i].weight} * dot(hidden_.data() + i * inner, row, inner);

@@ -1,4 +1,4 @@
-// What the three architectures read from a file's metadata, in both dialects, and what they refuse.
+// What the dense architectures read from a file's metadata, in both dialects, and what they refuse.
 #include <gtest/gtest.h>
 
 #include <map>
@@ -280,7 +280,7 @@ TEST(Config, AnUnknownArchitectureIsNamedWithTheKnownOnes) {
   ASSERT_FALSE(found);
   EXPECT_EQ(found.error().message,
             "the model's architecture is 'mamba\\x1b', which hadal does not know; it knows llama, "
-            "qwen2, qwen3");
+            "qwen2, qwen3, deepseek_v2, deepseek_v3, kimi_k2, deepseek2");
 }
 
 struct Refusal {

@@ -53,6 +53,57 @@ TEST(CheckTensors, SaysBothShapes) {
             "configuration it has 300 x 200");
 }
 
+TEST(CheckTensors, AStackInPiecesIsOneTensorAnExpert) {
+  const Manifest manifest = {{.name = "experts.*.up",
+                              .role = Role::kExpertUp,
+                              .layer = 0,
+                              .experts = 3,
+                              .rows = 4,
+                              .columns = 5,
+                              .pieces = 3}};
+  TensorIndex tensors;
+  const auto complaint_now = [&] {
+    const Status status = check_tensors(manifest, tensors);
+    return status ? "" : status.error().message;
+  };
+  tensors.insert(tensor("experts.0.up", 4, 5));
+  tensors.insert(tensor("experts.1.up", 4, 5));
+  EXPECT_EQ(complaint_now(), "the tensor experts.2.up is missing");
+  EXPECT_TRUE(find_pieces(manifest[0], tensors).empty());
+  tensors.insert(tensor("experts.2.up", 4, 5));
+  EXPECT_EQ(complaint_now(), "");
+  EXPECT_EQ(find_pieces(manifest[0], tensors).size(), 3u);
+  EXPECT_EQ(find_pieces(manifest[0], tensors)[2]->name, "experts.2.up");
+  tensors.insert(tensor("experts.3.up", 4, 5));
+  EXPECT_EQ(complaint_now(),
+            "the tensor 'experts.3.up' is none that hadal knows in this architecture; the model "
+            "would be computed wrongly without it");
+}
+
+TEST(CheckTensors, APieceOfAnotherShapeIsNamed) {
+  const Manifest manifest = {{.name = "*.up",
+                              .role = Role::kExpertUp,
+                              .experts = 2,
+                              .rows = 4,
+                              .columns = 5,
+                              .pieces = 2}};
+  TensorIndex tensors;
+  tensors.insert(tensor("0.up", 4, 5));
+  tensors.insert(tensor("1.up", 4, 6));
+  const Status status = check_tensors(manifest, tensors);
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().message,
+            "tensor 1.up has 4 x 6 values (rows x columns), but by the model's configuration it "
+            "has 4 x 5");
+}
+
+TEST(CheckTensors, TakesWhatIsListedAsSkippedInAnyShape) {
+  const Manifest manifest = {{.name = "extra", .role = Role::kSkipped, .required = false}};
+  TensorIndex tensors;
+  tensors.insert(tensor("extra", 7, 9));
+  EXPECT_TRUE(check_tensors(manifest, tensors));
+}
+
 TEST(CheckTensors, RefusesATensorThatWouldNotBeRead) {
   EXPECT_EQ(complaint({tensor("embedding", 300, 200), tensor("embedding.bias", 1, 300)}),
             "the tensor 'embedding.bias' is none that hadal knows in this architecture; the model "
