@@ -44,12 +44,14 @@ constexpr BoundRow kBounds[] = {
     // Scale: |old| + the sum over a token's experts of |weight| x (the matmul scale of down + what
     // the matmul scales of gate and up become behind it). The hidden values are rounded, too.
     {"experts float", {6e-8, 4e-7}, {3e-7, 3e-6}},
-    {"experts quantized", {6e-8, 4e-7}, {2.3e-3, 1.4e-2, true}},
+    // As of matmul; the sum over experts is of absolute values.
+    {"experts quantized", {6e-8, 4e-7}, {1.8e-5, 1.1e-4, true}},
     // Scale: V_h of the greatest latent x (1 + score scale x |query . K_h latent| + ...), each a
-    // root
-    // of squares: see there. Stored weights of 8 bits or fewer may meet int8 activations.
+    // root of squares: see there.
     {"latent float", {2e-8, 2e-7}, {3e-7, 3e-6}},
-    {"latent quantized", {2e-8, 2e-7}, {2.5e-3, 2e-2}},
+    // Here the scale has each value where matmul's has the greatest of its block, up to four times
+    // as large; nobody shares it out by tokens.
+    {"latent quantized", {2e-8, 2e-7}, {7.2e-5, 4.4e-4}},
     // Scale: greatest |value| x (1 + score scale x |query| |key|): the second part is what an error
     // of a score's last place does to its weight.
     {"attention", {5e-9, 4e-8}, {1e-7, 1e-6}},
