@@ -44,12 +44,14 @@ constexpr BoundRow kBounds[] = {
     // Scale: |old| + the sum over a token's experts of |weight| x (the matmul scale of down + what
     // the matmul scales of gate and up become behind it). The hidden values are rounded, too.
     {"experts float", {6e-8, 4e-7}, {3e-7, 3e-6}},
+    // As of matmul; the sum over experts is of absolute values.
     {"experts quantized", {6e-8, 4e-7}, {1.8e-5, 1.1e-4, true}},
     // Scale: the size of V_h latent x (1 + that of the score), of the greatest position; a size is
-    // the root of the sum of the products' squares. Two int8 digits of an activation are relative
-    // to the greatest of a block, about three times that.
+    // the root of the sum of the products' squares.
     {"latent float", {2e-8, 2e-7}, {3e-7, 3e-6}},
-    {"latent quantized", {2e-8, 2e-7}, {6e-5, 5e-4}},
+    // Here the scale has each value where matmul's has the greatest of its block, up to four times
+    // as large; nobody shares it out by tokens.
+    {"latent quantized", {2e-8, 2e-7}, {7.2e-5, 4.4e-4}},
     // Scale: greatest |value| x (1 + score scale x |query| |key|): the second part is what an error
     // of a score's last place does to its weight.
     {"attention", {5e-9, 4e-8}, {1e-7, 1e-6}},

@@ -26,7 +26,8 @@ void check_layout(const SequenceLayout& layout, uint32_t tokens) {
 
 void check_cache(const Tensor& cache, const Device& device) {
   CHECK(cache && cache.device == &device && cache.row_stride >= cache.columns);
-  CHECK(cache.type == QuantType::kF32 || cache.type == QuantType::kF16);
+  CHECK(cache.type == QuantType::kF32 || cache.type == QuantType::kF16 ||
+        cache.type == QuantType::kBF16);
 }
 
 size_t cache_row(const PagedKv& cache, const SequenceLayout& layout, uint32_t sequence,
@@ -37,12 +38,12 @@ size_t cache_row(const PagedKv& cache, const SequenceLayout& layout, uint32_t se
       size_t{layout.block_tables[size_t{sequence} * layout.blocks_per_sequence_max + block]} *
           cache.block_tokens +
       position % cache.block_tokens;
-  CHECK(row < cache.keys.rows && row < cache.values.rows);
+  CHECK(row < cache.keys.rows && (!cache.values || row < cache.values.rows));
   return row;
 }
 
 const uint8_t* cache_place(const Tensor& cache, size_t row, size_t column) {
-  const size_t bytes = cache.type == QuantType::kF16 ? 2 : 4;
+  const size_t bytes = cache.type == QuantType::kF32 ? 4 : 2;
   return static_cast<const uint8_t*>(cache.data) + (row * cache.row_stride + column) * bytes;
 }
 
@@ -50,21 +51,25 @@ const uint8_t* cache_place(const Tensor& cache, size_t row, size_t column) {
 
 void CpuOps::store_kv(const StoreKvArgs& args) {
   check(args.keys);
-  check(args.values);
   check_cache(args.cache.keys, device_);
-  check_cache(args.cache.values, device_);
   check_layout(args.layout, args.keys.rows);
-  CHECK(args.values.rows == args.keys.rows && args.cache.block_tokens > 0);
-  CHECK(args.keys.columns == args.cache.keys.columns);
-  CHECK(args.values.columns == args.cache.values.columns);
+  CHECK(args.keys.columns == args.cache.keys.columns && args.cache.block_tokens > 0);
+  CHECK(bool{args.values} == bool{args.cache.values});
+  if (args.values) {
+    check(args.values);
+    check_cache(args.cache.values, device_);
+    CHECK(args.values.rows == args.keys.rows);
+    CHECK(args.values.columns == args.cache.values.columns);
+  }
   const auto store_row = [&](const Tensor& from, uint32_t token, const Tensor& cache, size_t row) {
     const float* values = static_cast<const float*>(from.data) + size_t{token} * from.row_stride;
     const size_t at = row * cache.row_stride;
-    if (cache.type == QuantType::kF16) {
-      kernels_.to_f16(values, from.columns, static_cast<uint16_t*>(cache.data) + at);
-    } else {
+    if (cache.type == QuantType::kF32) {
       std::memcpy(static_cast<float*>(cache.data) + at, values, from.columns * sizeof(float));
+      return;
     }
+    const auto round = cache.type == QuantType::kF16 ? kernels_.to_f16 : kernels_.to_bf16;
+    round(values, from.columns, static_cast<uint16_t*>(cache.data) + at);
   };
   for (uint32_t sequence = 0; sequence < args.layout.sequences(); ++sequence) {
     for (uint32_t token = args.layout.sequence_starts[sequence];
@@ -73,7 +78,7 @@ void CpuOps::store_kv(const StoreKvArgs& args) {
       const size_t row = cache_row(args.cache, args.layout, sequence,
                                    static_cast<uint32_t>(args.layout.positions[token]));
       store_row(args.keys, token, args.cache.keys, row);
-      store_row(args.values, token, args.cache.values, row);
+      if (args.values) store_row(args.values, token, args.cache.values, row);
     }
   }
 }
@@ -154,19 +159,12 @@ bool CpuOps::reserve_attention(AttentionPlan& plan) {
   Arena one;
   thread_tile(plan, one);
   plan.thread_bytes = one.used();
-  Arena all;
-  const auto cut = [&] {
+  return cut_scratch(scratch_, [&](Arena& all) {
     plan.threads = all.take<std::byte>(plan.thread_bytes * pool_.threads());
     if (plan.parts > 1) {
       plan.partial = all.take<float>(plan.items * plan.rows_max * plan.partial_stride());
     }
-  };
-  cut();  // once to know the size, once to have the places
-  std::byte* memory = reserve(scratch_, all.used());
-  if (memory == nullptr) return false;
-  all.start(memory);
-  cut();
-  return true;
+  });
 }
 
 // The scratch of one thread; with an arena that has not started, only its size.
@@ -239,8 +237,9 @@ void CpuOps::attend_item(const AttentionPlan& plan, size_t index, uint32_t threa
   const auto runs = static_cast<uint32_t>(divide_up(length, kAttentionRun));
   const uint32_t first_run = runs * item.part / plan.parts;
   const uint32_t last_run = runs * (item.part + 1) / plan.parts;
-  const auto attend =
-      args.cache.keys.type == QuantType::kF16 ? kernels_.attend_f16 : kernels_.attend_f32;
+  const auto attend = args.cache.keys.type == QuantType::kF32   ? kernels_.attend_f32
+                      : args.cache.keys.type == QuantType::kF16 ? kernels_.attend_f16
+                                                                : kernels_.attend_bf16;
   for (uint32_t i = first_run; i < last_run; ++i) {
     AttentionRun run;
     run.first = i * kAttentionRun;

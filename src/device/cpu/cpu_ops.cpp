@@ -22,6 +22,11 @@ void CpuOps::check(const Tensor& tensor) const {
   CHECK(tensor.type == QuantType::kF32 && tensor.row_stride >= tensor.columns);
 }
 
+void CpuOps::check_whole(const Tensor& tensor) const {
+  CHECK(tensor && tensor.device == &device_);
+  CHECK(tensor.type == QuantType::kI32 && tensor.row_stride >= tensor.columns);
+}
+
 void CpuOps::check(const Weight& weight) const {
   CHECK(weight && weight.device == &device_);
 }
@@ -99,7 +104,8 @@ void CpuOps::rope(const RopeArgs& args) {
   check(args.x);
   const size_t pairs = args.frequencies.size();
   CHECK(args.head_width > 0 && args.x.columns % args.head_width == 0);
-  CHECK(2 * pairs <= args.head_width && args.positions.size() == args.x.rows);
+  CHECK(args.first <= args.head_width && 2 * pairs <= args.head_width - args.first);
+  CHECK(args.positions.size() == args.x.rows);
   if (!rope_.serves(args)) fill_rope_table(args);
   const auto rotate =
       args.pairs == RopePairs::kHalves ? kernels_.rotate_halves : kernels_.rotate_pairs;
@@ -108,7 +114,7 @@ void CpuOps::rope(const RopeArgs& args) {
       float* row = row_of(args.x, token);
       const size_t at = token * rope_.width;
       for (float* head = row; head != row + args.x.columns; head += args.head_width) {
-        rotate(head, rope_.cosines.data() + at, rope_.sines.data() + at, pairs);
+        rotate(head + args.first, rope_.cosines.data() + at, rope_.sines.data() + at, pairs);
       }
     }
   });

@@ -9,7 +9,7 @@
 
 #include "base/thread_pool.h"
 #include "device/cpu/arena.h"
-#include "device/cpu/kernels/table.h"
+#include "device/cpu/product.h"
 #include "device/cpu/scratch.h"
 #include "device/ops.h"
 
@@ -17,8 +17,8 @@ namespace hadal::cpu {
 
 class CpuOps final : public Ops {
  public:
-  CpuOps(Device& device, const KernelTable& kernels, uint32_t threads)
-      : device_(device), kernels_(kernels), pool_(threads) {}
+  CpuOps(Device& device, const KernelTable& kernels, uint32_t threads);
+  ~CpuOps() override;
 
   void embed(const EmbedArgs& args) override;
   void rms_norm(const RmsNormArgs& args) override;
@@ -26,11 +26,11 @@ class CpuOps final : public Ops {
   void rope(const RopeArgs& args) override;
   void store_kv(const StoreKvArgs& args) override;
   void attention(const AttentionArgs& args) override;
+  void latent_attention(const LatentAttentionArgs& args) override;
   void swiglu(const SwigluArgs& args) override;
+  void route(const RouteArgs& args) override;
+  void experts(const ExpertsArgs& args) override;
   void gather_rows(const GatherRowsArgs& args) override;
-  void latent_attention(const LatentAttentionArgs&) override { CHECK(!"not written yet"); }
-  void route(const RouteArgs&) override { CHECK(!"not written yet"); }
-  void experts(const ExpertsArgs&) override { CHECK(!"not written yet"); }
 
   ThreadPool& pool() { return pool_; }
   const KernelTable& kernels() const { return kernels_; }
@@ -40,7 +40,21 @@ class CpuOps final : public Ops {
  private:
   void check(const Tensor& tensor) const;
   void check(const Weight& weight) const;
+  void check_whole(const Tensor& tensor) const;        // i32
   std::byte* reserve(Scratch& scratch, size_t bytes);  // null: failed, and remembered
+
+  // cut(arena) takes the arrays of an op: once to know the size, once to have the places. false:
+  // failed, and remembered.
+  template <typename Cut>
+  bool cut_scratch(Scratch& scratch, Cut&& cut) {
+    Arena arena;
+    cut(arena);
+    std::byte* memory = reserve(scratch, arena.used());
+    if (memory == nullptr) return false;
+    arena.start(memory);
+    cut(arena);
+    return true;
+  }
 
   // body(first, last, thread) over [0, count) in runs of at most `grain`, handed to whichever
   // thread is free: a thread that another program holds up delays nobody. One run: the caller
@@ -65,6 +79,27 @@ class CpuOps final : public Ops {
   void plan_matmul(const MatmulArgs& args, MatmulPlan& plan) const;
   bool reserve_matmul(MatmulPlan& plan);
   void multiply_run(const MatmulPlan& plan, size_t run, uint32_t thread) const;
+  void quantize_rows(const Tensor& in, const DigitTokens& digits);
+
+  // experts, in the order of its steps.
+  struct ExpertGroup;
+  struct ExpertsPlan;
+  void plan_experts(ExpertsPlan& plan);
+  void group_tokens(const ExpertsArgs& args);
+  bool reserve_experts(ExpertsPlan& plan);
+  void gather_place(const ExpertsPlan& plan, size_t place) const;
+  void gate_run(const ExpertsPlan& plan, size_t run, uint32_t thread) const;
+  void down_run(const ExpertsPlan& plan, size_t run, uint32_t thread) const;
+
+  // latent attention, in the order of its steps.
+  struct LatentPlan;
+  void plan_latent(LatentPlan& plan) const;
+  bool reserve_latent(LatentPlan& plan);
+  void absorb_queries(LatentPlan& plan);
+  void absorb_rows(const LatentPlan& plan, uint32_t head, size_t first, size_t last,
+                   std::byte* scratch) const;
+  void multiply_heads(const LatentPlan& plan, const HeadMatrices& matrices, const Tensor& in,
+                      size_t in_step, const Tensor& out, size_t out_step);
 
   // attention, in the order of its steps.
   struct AttentionPlan;
@@ -102,6 +137,11 @@ class CpuOps final : public Ops {
   const KernelTable& kernels_;
   ThreadPool pool_;
   Scratch scratch_;
+  Scratch latent_scratch_;  // what latent attention keeps while attention has scratch_
+  std::vector<uint32_t> expert_starts_,
+      expert_tokens_;  // a batch's choices in the order of experts
+  std::vector<float> expert_weights_;
+  std::vector<ExpertGroup> expert_groups_;
   RopeTable rope_;
   Status failure_;
 };

@@ -31,6 +31,13 @@ struct CacheF16 {
   static Floats load_some(const uint8_t* p, size_t count) { return load_f16_part(p, count); }
 };
 
+struct CacheBF16 {
+  using Format = BF16;
+  static constexpr size_t kBytes = 2;
+  static Floats load(const uint8_t* p) { return load_bf16(p); }
+  static Floats load_some(const uint8_t* p, size_t count) { return load_bf16_part(p, count); }
+};
+
 inline void prefetch(const uint8_t* p, size_t bytes) {
   for (size_t at = 0; at < bytes; at += 64) {
     _mm_prefetch(reinterpret_cast<const char*>(p + at), _MM_HINT_T0);
@@ -133,9 +140,9 @@ inline void multiply_rows(const float* a, size_t a_stride, const float* b, size_
   }
 }
 
-inline void multiply_matrices(size_t count, const float* a, size_t a_stride, const float* b,
-                              size_t b_stride, size_t depth, size_t columns, float* c,
-                              size_t c_stride, bool add) {
+void multiply_matrices(size_t count, const float* a, size_t a_stride, const float* b,
+                       size_t b_stride, size_t depth, size_t columns, float* c, size_t c_stride,
+                       bool add) {
   size_t row = 0;
   for (; row + kTileTokens <= count; row += kTileTokens) {
     multiply_rows<kTileTokens>(a + row * a_stride, a_stride, b, b_stride, depth, columns,

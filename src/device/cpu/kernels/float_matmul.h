@@ -213,9 +213,4 @@ void float_gemm(const WeightRows& w, const RowScales& scales, const FloatTokens&
   }
 }
 
-template <class F>
-constexpr FloatKernels float_kernels() {
-  return {.gemv = float_gemv<F>, .gemm = float_gemm<F>};
-}
-
 }  // namespace

@@ -186,9 +186,4 @@ void integer_gemm(const WeightRows& w, const DigitTokens& x, size_t tokens, uint
   }
 }
 
-template <class F>
-constexpr IntegerKernels integer_kernels() {
-  return {.gemv = integer_gemv<F>, .gemm = integer_gemm<F>};
-}
-
 }  // namespace

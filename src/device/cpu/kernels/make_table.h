@@ -2,6 +2,7 @@
 #pragma once
 
 #include "device/cpu/kernels/attention.h"
+#include "device/cpu/kernels/decode.h"
 #include "device/cpu/kernels/float_matmul.h"
 #include "device/cpu/kernels/integer_gemm.h"
 #include "device/cpu/kernels/integer_gemv.h"
@@ -13,6 +14,15 @@
 namespace {
 
 using namespace hadal::cpu;
+
+template <class F>
+constexpr IntegerKernels integer_kernels() {
+  return {.gemv = integer_gemv<F>, .gemm = integer_gemm<F>, .decode = decode_integer<F>};
+}
+template <class F>
+constexpr FloatKernels float_kernels() {
+  return {.gemv = float_gemv<F>, .gemm = float_gemm<F>, .decode = decode_float<F>};
+}
 
 constexpr KernelTable make_table(const char* name, const char* title) {
   KernelTable table = {};
@@ -43,11 +53,15 @@ constexpr KernelTable make_table(const char* name, const char* title) {
   table.dot = dot;
   table.attend_f32 = attend<CacheF32>;
   table.attend_f16 = attend<CacheF16>;
+  table.attend_bf16 = attend<CacheBF16>;
+  table.multiply_floats = multiply_matrices;
   table.rms_norm = rms_norm;
   table.swiglu = swiglu;
   table.rotate_halves = rotate_halves;
   table.rotate_pairs = rotate_pairs;
   table.to_f16 = to_f16;
+  table.to_bf16 = to_bf16;
+  table.add_scaled = add_scaled;
   table.read = read;
   table.multiply_adds = multiply_adds;
   return table;

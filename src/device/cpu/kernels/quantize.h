@@ -55,11 +55,9 @@ void quantize_group(const float* in, const DigitTokens& out, size_t group) {
   out.sums32[group] = first + second;
 }
 
-void quantize(const float* in, size_t columns, const DigitTokens& out, size_t token) {
-  const size_t first = token * out.columns / 32;
-  for (size_t g = 0; g < columns / 32; ++g) quantize_group(in + g * 32, out, first + g);
-  const float zeros[32] = {};
-  for (size_t g = columns / 32; g < out.columns / 32; ++g) quantize_group(zeros, out, first + g);
+void quantize(const float* in, size_t first, size_t count, const DigitTokens& out, size_t token) {
+  const size_t first_group = (token * out.columns + first) / 32;
+  for (size_t g = 0; g < count / 32; ++g) quantize_group(in + g * 32, out, first_group + g);
 }
 
 }  // namespace

@@ -98,6 +98,10 @@ inline float greatest(Floats a) {
 inline Floats load_f16(const void* p) {
   return {_mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(p)))};
 }
+inline Floats load_bf16(const void* p) {
+  const __m128i halves = _mm_loadu_si128(static_cast<const __m128i*>(p));
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16))};
+}
 inline void store_f16(void* p, Floats a) {
   _mm_storeu_si128(static_cast<__m128i*>(p), _mm256_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT));
 }

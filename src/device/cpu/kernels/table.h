@@ -63,6 +63,8 @@ struct IntegerKernels {
   // (integer_panel_bytes_per_column * columns bytes, 64-aligned), then multiplied with all tokens.
   void (*gemm)(const WeightRows&, const DigitTokens&, size_t tokens, uint8_t* panel,
                const Destination&);
+  // One row's values; columns: a multiple of the block.
+  void (*decode)(const uint8_t* row, size_t columns, float* out);
 };
 
 // Activations as they are: float32 tokens, `stride` values apart.
@@ -84,6 +86,7 @@ struct FloatKernels {
                const Destination&);
   void (*gemm)(const WeightRows&, const RowScales&, const FloatTokens&, size_t tokens,
                uint8_t* panel, const Destination&);
+  void (*decode)(const uint8_t* row, const RowScales&, size_t columns, float* out);
 };
 
 constexpr size_t kGemvTokensMax = 4;
@@ -123,8 +126,10 @@ struct KernelTable {
   size_t integer_panel_bytes_per_column;
   size_t float_panel_bytes;
 
-  // One token: in[columns] (a multiple of 32) to its place in all arrays of `out`.
-  void (*quantize)(const float* in, size_t columns, const DigitTokens& out, size_t token);
+  // Columns first .. first + count (multiples of 32) of one token, to their places in all arrays
+  // of `out`. What lies behind a token's last column is not touched.
+  void (*quantize)(const float* in, size_t first, size_t count, const DigitTokens& out,
+                   size_t token);
 
   // sum of a[i] * b[i]
   float (*dot)(const float* a, const float* b, size_t count);
@@ -132,6 +137,14 @@ struct KernelTable {
   // A run of positions more for a tile; by the cache's type.
   void (*attend_f32)(const AttentionTile&, const AttentionRun&);
   void (*attend_f16)(const AttentionTile&, const AttentionRun&);
+  void (*attend_bf16)(const AttentionTile&, const AttentionRun&);
+
+  // c[t, n] (= or +=) sum over k of a[t, k] b[k, n]; columns: a multiple of panel_rows.
+  void (*multiply_floats)(size_t tokens, const float* a, size_t a_stride, const float* b,
+                          size_t b_stride, size_t depth, size_t columns, float* c, size_t c_stride,
+                          bool add);
+  // out[i] += factor * in[i]
+  void (*add_scaled)(const float* in, float factor, size_t count, float* out);
 
   void (*rms_norm)(const float* in, const float* gain, size_t width, float epsilon, float* out);
   void (*swiglu)(const float* gate, const float* up, size_t count,
@@ -141,6 +154,7 @@ struct KernelTable {
   void (*rotate_halves)(float* head, const float* cosines, const float* sines, size_t pairs);
   void (*rotate_pairs)(float* head, const float* cosines, const float* sines, size_t pairs);
   void (*to_f16)(const float* in, size_t count, uint16_t* out);
+  void (*to_bf16)(const float* in, size_t count, uint16_t* out);
 
   // Reads every byte (a multiple of 4096) and returns something that depends on all.
   uint32_t (*read)(const void* data, size_t bytes);

@@ -33,6 +33,12 @@ inline Floats load_f16_part(const void* p, size_t count) {
   return load_f16(copy);
 }
 
+inline Floats load_bf16_part(const void* p, size_t count) {
+  uint16_t copy[Floats::kWidth] = {};
+  memcpy(copy, p, count * sizeof(uint16_t));
+  return load_bf16(copy);
+}
+
 // e^x to about two units in the last place. Below -87 (also -infinity) it is 0 or next to it; above
 // 88 the last finite value; NaN gives 0 or a large number.
 // x = n ln 2 + r, |r| <= ln 2 / 2; e^r by its Taylor polynomial of degree 6 (error below 2^-25).
@@ -136,6 +142,26 @@ void to_f16(const float* in, size_t count, uint16_t* out) {
         uint16_t copy[Floats::kWidth];
         store_f16(copy, load_part(in + i, n));
         memcpy(out + i, copy, n * sizeof(uint16_t));
+      });
+}
+
+// Rounds to nearest, ties to even; NaN stays a quiet NaN.
+void to_bf16(const float* in, size_t count, uint16_t* out) {
+  for (size_t i = 0; i < count; ++i) {
+    uint32_t bits;
+    memcpy(&bits, in + i, sizeof(bits));
+    const bool number = (bits & 0x7fffffffu) <= 0x7f800000u;
+    const uint32_t rounded = number ? bits + 0x7fffu + ((bits >> 16) & 1u) : bits | 0x400000u;
+    out[i] = static_cast<uint16_t>(rounded >> 16);
+  }
+}
+
+void add_scaled(const float* in, float factor, size_t count, float* out) {
+  const Floats scale = broadcast(factor);
+  for_vectors(
+      count, [&](size_t i) { store(out + i, multiply_add(load(in + i), scale, load(out + i))); },
+      [&](size_t i, size_t n) {
+        store_part(out + i, multiply_add(load_part(in + i, n), scale, load_part(out + i, n)), n);
       });
 }
 

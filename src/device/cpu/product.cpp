@@ -1,0 +1,154 @@
+#include "device/cpu/product.h"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include "base/sizes.h"
+
+namespace hadal::cpu {
+namespace {
+
+std::optional<IntegerFormat> integer_format(QuantType type) {
+  switch (type) {
+    case QuantType::kQ4_0:
+      return kInt_Q4_0;
+    case QuantType::kQ4_1:
+      return kInt_Q4_1;
+    case QuantType::kQ5_0:
+      return kInt_Q5_0;
+    case QuantType::kQ5_1:
+      return kInt_Q5_1;
+    case QuantType::kQ8_0:
+      return kInt_Q8_0;
+    case QuantType::kQ2_K:
+      return kInt_Q2_K;
+    case QuantType::kQ3_K:
+      return kInt_Q3_K;
+    case QuantType::kQ4_K:
+      return kInt_Q4_K;
+    case QuantType::kQ5_K:
+      return kInt_Q5_K;
+    case QuantType::kQ6_K:
+      return kInt_Q6_K;
+    case QuantType::kIQ4_NL:
+      return kInt_IQ4_NL;
+    case QuantType::kIQ4_XS:
+      return kInt_IQ4_XS;
+    case QuantType::kMXFP4:
+      return kInt_MXFP4;
+    default:
+      return std::nullopt;
+  }
+}
+
+FloatFormat float_format(QuantType type) {
+  switch (type) {
+    case QuantType::kF16:
+      return kFloat_F16;
+    case QuantType::kBF16:
+      return kFloat_BF16;
+    case QuantType::kF8_E4M3:
+      return kFloat_F8;
+    default:
+      CHECK(type == QuantType::kF32);
+      return kFloat_F32;
+  }
+}
+
+}  // namespace
+
+constexpr size_t kRun = 256;  // columns that kernels of quantised weights take at once
+
+bool takes_digits(QuantType type) {
+  return integer_format(type).has_value();
+}
+
+DigitTokens take_digits(Arena& arena, size_t columns, size_t tokens) {
+  DigitTokens digits = {};
+  digits.columns = round_up(columns, kRun);
+  const size_t values = tokens * digits.columns;
+  digits.high = arena.take<int8_t>(values);
+  digits.low = arena.take<int8_t>(values);
+  digits.scales = arena.take<float>(values / 32);
+  digits.sums32 = arena.take<float>(values / 32);
+  digits.sums16 = arena.take<float>(values / 16);
+  return digits;
+}
+
+DigitTokens digits_from(const DigitTokens& digits, size_t token) {
+  const size_t first = token * digits.columns;
+  return {digits.columns,
+          digits.high + first,
+          digits.low + first,
+          digits.scales + first / 32,
+          digits.sums32 + first / 32,
+          digits.sums16 + first / 16};
+}
+
+void pad_digits(const DigitTokens& digits, size_t columns, size_t token) {
+  const size_t first = token * digits.columns + columns, count = digits.columns - columns;
+  if (count == 0) return;
+  std::memset(digits.high + first, 0, count);
+  std::memset(digits.low + first, 0, count);
+  std::fill_n(digits.scales + first / 32, count / 32, 0.0f);
+  std::fill_n(digits.sums32 + first / 32, count / 32, 0.0f);
+  std::fill_n(digits.sums16 + first / 16, count / 16, 0.0f);
+}
+
+StoredMatrix::StoredMatrix(const KernelTable& kernels, const MappedWeight& weight, uint32_t expert)
+    : weight_(&weight), matrix_(weight.expert(expert)) {
+  if (const auto format = integer_format(weight.type())) {
+    integer_ = &kernels.integer[*format];
+  } else {
+    floating_ = &kernels.floating[float_format(weight.type())];
+  }
+}
+
+RowScales StoredMatrix::row_scales(size_t row) const {
+  const ScaleGrid& grid = matrix_.scales;
+  if (grid.data == nullptr) return {};
+  return {grid.data + row / grid.rows_per_scale * divide_up(columns(), grid.columns_per_scale),
+          grid.columns_per_scale};
+}
+
+void StoredMatrix::multiply(size_t first, size_t last, const Activations& in, std::byte* panel,
+                            Destination to) const {
+  auto* memory = reinterpret_cast<uint8_t*>(panel);
+  while (first < last) {
+    // Rows of a call share their line of the grid.
+    const size_t lines = matrix_.scales.data == nullptr ? 0 : matrix_.scales.rows_per_scale;
+    const size_t end = lines == 0 ? last : std::min(last, (first / lines + 1) * lines);
+    const WeightRows rows = {reinterpret_cast<const uint8_t*>(matrix_.data) + first * row_bytes(),
+                             row_bytes(), end - first};
+    if (integer_ != nullptr && in.few()) {
+      integer_->gemv(rows, in.digits, in.tokens, to);
+    } else if (integer_ != nullptr) {
+      integer_->gemm(rows, in.digits, in.tokens, memory, to);
+    } else if (in.few()) {
+      floating_->gemv(rows, row_scales(first), in.floats, in.tokens, to);
+    } else {
+      floating_->gemm(rows, row_scales(first), in.floats, in.tokens, memory, to);
+    }
+    to.out += rows.rows;
+    if (to.bias != nullptr) to.bias += rows.rows;
+    first = end;
+  }
+}
+
+void StoredMatrix::decode(size_t row, float* values) const {
+  const auto* data = reinterpret_cast<const uint8_t*>(matrix_.data) + row * row_bytes();
+  if (integer_ != nullptr) {
+    integer_->decode(data, columns(), values);
+  } else {
+    floating_->decode(data, row_scales(row), columns(), values);
+  }
+}
+
+size_t panel_bytes(const KernelTable& kernels, size_t columns) {
+  return round_up(std::max(kernels.float_panel_bytes,
+                           kernels.integer_panel_bytes_per_column * round_up(columns, kRun)),
+                  Arena::kLine);
+}
+
+}  // namespace hadal::cpu

@@ -1,0 +1,61 @@
+// A stored matrix times activations: what matmul, experts and latent attention are made of.
+#pragma once
+
+#include <cstddef>
+
+#include "device/cpu/arena.h"
+#include "device/cpu/kernels/table.h"
+#include "device/mapped_weight.h"
+
+namespace hadal::cpu {
+
+// Whether a format's kernels take digits, not floats.
+bool takes_digits(QuantType type);
+
+// Tokens in the form that a format's kernels take.
+struct Activations {
+  size_t tokens = 0;
+  DigitTokens digits = {};
+  FloatTokens floats = {};
+
+  bool few() const { return tokens <= kGemvTokensMax; }  // gemv, not gemm
+};
+
+// Room for tokens of `columns` values, from an arena that has started or not.
+DigitTokens take_digits(Arena& arena, size_t columns, size_t tokens);
+// The same tokens from `token` on.
+DigitTokens digits_from(const DigitTokens& digits, size_t token);
+// Zeros behind a token's last column, where kernels read whole runs.
+void pad_digits(const DigitTokens& digits, size_t columns, size_t token);
+
+// One expert's matrix with the kernels of its format.
+class StoredMatrix {
+ public:
+  StoredMatrix() = default;
+  StoredMatrix(const KernelTable& kernels, const MappedWeight& weight, uint32_t expert);
+
+  size_t rows() const { return weight_->rows(); }
+  size_t columns() const { return weight_->columns(); }
+  size_t row_bytes() const { return weight_->row_bytes(); }
+  bool takes_digits() const { return integer_ != nullptr; }
+
+  // Rows [first, last) times all tokens; `to` is the place of row `first`. `panel`: panel_bytes, of
+  // this thread alone.
+  void multiply(size_t first, size_t last, const Activations& in, std::byte* panel,
+                Destination to) const;
+  // [columns] values.
+  void decode(size_t row, float* values) const;
+
+ private:
+  RowScales row_scales(size_t row) const;
+
+  const MappedWeight* weight_ = nullptr;
+  MappedWeight::Matrix matrix_ = {};
+  const IntegerKernels* integer_ = nullptr;  // or
+  const FloatKernels* floating_ = nullptr;
+};
+
+// What a thread's gemm of a matrix with so many columns unpacks into, a multiple of a cache line.
+size_t panel_bytes(const KernelTable& kernels, size_t columns);
+
+}  // namespace hadal::cpu

@@ -1,0 +1,210 @@
+// The laws of batching for experts and latent attention on every device. The order in which a
+// token's experts are named changes nothing, bit for bit; what else is in the batch changes only
+// which kernel multiplies, so results agree to the last places of a float.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "device/ops.h"
+#include "support/test_devices.h"
+#include "support/workbench.h"
+
+namespace hadal {
+namespace {
+
+// Of the greatest output: sums of a few hundred float products in another order.
+constexpr double kOtherOrder = 4e-6;
+// The same where such sums are quantised behind it: one that lay at the border of two steps, each
+// 1/16256 of the greatest beside it, may have come to the other one. One term of dozens moves.
+constexpr double kOtherStep = 4e-5;
+
+void expect_near(const std::vector<float>& a, const std::vector<float>& b, double allowed) {
+  ASSERT_EQ(a.size(), b.size());
+  double greatest = 0, difference = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    greatest = std::max(greatest, std::abs(double{a[i]}));
+    const double here = std::abs(double{a[i]} - double{b[i]});
+    difference = std::isnan(here) ? INFINITY : std::max(difference, here);
+  }
+  EXPECT_GT(greatest, 0);
+  EXPECT_LE(difference, allowed * greatest);
+}
+
+bool is_float(QuantType type) {
+  return quant_format(type).block_values == 1;
+}
+
+std::vector<float> part_of(const std::vector<float>& values, size_t first, size_t count) {
+  return {values.begin() + static_cast<ptrdiff_t>(first),
+          values.begin() + static_cast<ptrdiff_t>(first + count)};
+}
+
+class DeviceLaw : public testing::TestWithParam<std::string> {
+ protected:
+  std::unique_ptr<Device> device_ = open_test_device(GetParam(), 3);
+};
+
+INSTANTIATE_TEST_SUITE_P(Devices, DeviceLaw, testing::ValuesIn(test_device_names()),
+                         [](const auto& info) { return info.param; });
+
+// A mixture of eight experts, and 13 tokens that choose three each.
+struct Mixture {
+  static constexpr uint32_t kExperts = 8, kTopK = 3, kTokens = 13, kWidth = 256, kInner = 288;
+
+  explicit Mixture(QuantType inner_type, QuantType down_type) {
+    for (uint32_t e = 0; e < kExperts; ++e) {
+      gate.push_back(random_weight(random, inner_type, kInner, kWidth));
+      up.push_back(random_weight(random, inner_type, kInner, kWidth));
+      down.push_back(random_weight(random, down_type, kWidth, kInner));
+    }
+    std::vector<int32_t> all(kExperts);
+    std::iota(all.begin(), all.end(), 0);
+    for (uint32_t token = 0; token < kTokens; ++token) {
+      std::shuffle(all.begin(), all.end(), random);
+      chosen.insert(chosen.end(), all.begin(), all.begin() + kTopK);
+    }
+  }
+
+  std::vector<float> run(Device& device, uint32_t first, uint32_t count) const {
+    Workbench bench(device);
+    const auto rows = [&](const Matrix& from) {
+      return bench.tensor(
+          {count, from.columns,
+           part_of(from.values, size_t{first} * from.columns, size_t{count} * from.columns)});
+    };
+    const Tensor out = rows(in);  // anything that is there before
+    device.ops().experts(
+        {.in = rows(in),
+         .chosen = bench.whole_numbers(
+             count, kTopK, std::span(chosen).subspan(size_t{first} * kTopK, count * kTopK)),
+         .weights = rows(weights),
+         .gate = bench.stack(gate, Workbench::Stacking::kOne),
+         .up = bench.stack(up, Workbench::Stacking::kPieces),
+         .down = bench.stack(down, Workbench::Stacking::kOne),
+         .out = out});
+    return require(bench.finish(out));
+  }
+
+  Random random{61};
+  std::vector<StoredWeight> gate, up, down;
+  std::vector<int32_t> chosen;
+  Matrix in = random_matrix(random, kTokens, kWidth);
+  Matrix weights = random_matrix(random, kTokens, kTopK);
+};
+
+TEST_P(DeviceLaw, ExpertsOfATokenAloneAreThoseInABatch) {
+  for (const auto& [inner, down] :
+       {std::pair{QuantType::kQ4_0, QuantType::kQ8_0}, std::pair{QuantType::kQ4_K, QuantType::kF16},
+        std::pair{QuantType::kBF16, QuantType::kQ5_1}}) {
+    SCOPED_TRACE(fmt::format("{} {}", quant_format(inner).name, quant_format(down).name));
+    const Mixture mixture(inner, down);
+    const std::vector<float> whole = mixture.run(*device_, 0, Mixture::kTokens);
+    for (const uint32_t chunk : {1u, 6u}) {
+      std::vector<float> parts;
+      for (uint32_t first = 0; first < Mixture::kTokens; first += chunk) {
+        const auto part = mixture.run(*device_, first, std::min(chunk, Mixture::kTokens - first));
+        parts.insert(parts.end(), part.begin(), part.end());
+      }
+      expect_near(whole, parts, is_float(down) ? kOtherOrder : kOtherStep);
+    }
+  }
+}
+
+TEST_P(DeviceLaw, TheOrderOfATokensExpertsChangesNothing) {
+  Mixture mixture(QuantType::kQ4_0, QuantType::kQ8_0);
+  const std::vector<float> whole = mixture.run(*device_, 0, Mixture::kTokens);
+  for (uint32_t token = 0; token < Mixture::kTokens; ++token) {
+    const auto at = static_cast<ptrdiff_t>(token * Mixture::kTopK);
+    std::rotate(mixture.chosen.begin() + at, mixture.chosen.begin() + at + 1,
+                mixture.chosen.begin() + at + Mixture::kTopK);
+    std::rotate(mixture.weights.values.begin() + at, mixture.weights.values.begin() + at + 1,
+                mixture.weights.values.begin() + at + Mixture::kTopK);
+  }
+  EXPECT_EQ(mixture.run(*device_, 0, Mixture::kTokens), whole);
+}
+
+// Sequences of latents, attended to in chunks of any size, together or alone.
+struct Latents {
+  static constexpr uint32_t kHeads = 5, kLatent = 64, kNope = 32, kRope = 8, kValue = 24;
+  static constexpr uint32_t kLength = 90, kBlockTokens = 16, kBlocks = 6;
+
+  explicit Latents(QuantType type)
+      : weight(random_weight(random, type, kHeads * (kNope + kValue), kLatent)) {}
+
+  // The outputs of all positions of `sequences` sequences, chunk by chunk.
+  std::vector<float> run(Device& device, uint32_t first, uint32_t sequences, uint32_t chunk) const {
+    Workbench bench(device);
+    const Weight loaded = bench.matrix(weight);
+    const PagedKv cache = {
+        bench.blank_of(QuantType::kBF16, sequences * kBlocks * kBlockTokens, kLatent + kRope),
+        {},
+        kBlockTokens};
+    std::vector<uint32_t> tables(size_t{sequences} * kBlocks);
+    std::iota(tables.rbegin(), tables.rend(), 0);
+    std::vector<float> results(size_t{sequences} * kLength * kHeads * kValue);
+    for (uint32_t from = 0; from < kLength; from += chunk) {
+      const uint32_t count = std::min(chunk, kLength - from);
+      Matrix stored{sequences * count, kLatent + kRope, {}};
+      Matrix asked{sequences * count, kHeads * (kNope + kRope), {}};
+      std::vector<int32_t> positions;
+      std::vector<uint32_t> starts = {0};
+      for (uint32_t s = first; s < first + sequences; ++s) {
+        const auto append = [&](Matrix& to, const Matrix& source) {
+          const auto part = part_of(source.values, size_t{s * kLength + from} * to.columns,
+                                    size_t{count} * to.columns);
+          to.values.insert(to.values.end(), part.begin(), part.end());
+        };
+        append(stored, rows);
+        append(asked, query);
+        for (uint32_t i = 0; i < count; ++i) positions.push_back(static_cast<int32_t>(from + i));
+        starts.push_back(starts.back() + count);
+      }
+      const SequenceLayout layout = {positions, starts, tables, kBlocks};
+      device.ops().store_kv({bench.tensor(stored), {}, cache, layout});
+      const Tensor out = bench.blank(stored.rows, kHeads * kValue);
+      constexpr uint32_t kStep = kNope + kValue;
+      device.ops().latent_attention(
+          {.query = bench.tensor(asked),
+           .cache = cache,
+           .layout = layout,
+           .keys = {.weight = loaded, .first_row = 0, .rows = kNope, .row_step = kStep},
+           .values = {.weight = loaded, .first_row = kNope, .rows = kValue, .row_step = kStep},
+           .heads = kHeads,
+           .scale = 0.2f,
+           .out = out});
+      const std::vector<float> got = require(bench.finish(out));
+      const size_t width = size_t{kHeads} * kValue;
+      for (uint32_t s = 0; s < sequences; ++s) {
+        std::copy_n(got.begin() + static_cast<ptrdiff_t>(s * count * width), count * width,
+                    results.begin() + static_cast<ptrdiff_t>((s * kLength + from) * width));
+      }
+    }
+    return results;
+  }
+
+  Random random{62};
+  StoredWeight weight;
+  Matrix rows = random_matrix(random, 3 * kLength, kLatent + kRope);
+  Matrix query = random_matrix(random, 3 * kLength, kHeads*(kNope + kRope));
+};
+
+TEST_P(DeviceLaw, LatentAttentionInChunksAndAloneIsThatOfTheWhole) {
+  for (const QuantType type : {QuantType::kBF16, QuantType::kQ4_0}) {
+    SCOPED_TRACE(quant_format(type).name);
+    const Latents latents(type);
+    const std::vector<float> whole = latents.run(*device_, 0, 3, Latents::kLength);
+    const double allowed = is_float(type) ? kOtherOrder : kOtherStep;
+    expect_near(whole, latents.run(*device_, 0, 3, 1), allowed);
+    expect_near(whole, latents.run(*device_, 0, 3, 37), allowed);
+    const size_t one = whole.size() / 3;
+    expect_near(part_of(whole, one, one), latents.run(*device_, 1, 1, 64), allowed);
+  }
+}
+
+}  // namespace
+}  // namespace hadal
