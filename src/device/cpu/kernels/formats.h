@@ -134,12 +134,14 @@ constexpr int8_t iq4_level(int i) {
   return kIq4Levels[i];
 }
 
-inline Bytes iq4_levels(Bytes indices) {
-  const __m256i levels = _mm256_broadcastsi128_si256(_mm_setr_epi8(
+inline Bytes iq4_table() {
+  return _mm256_broadcastsi128_si256(_mm_setr_epi8(
       iq4_level(0), iq4_level(1), iq4_level(2), iq4_level(3), iq4_level(4), iq4_level(5),
       iq4_level(6), iq4_level(7), iq4_level(8), iq4_level(9), iq4_level(10), iq4_level(11),
       iq4_level(12), iq4_level(13), iq4_level(14), iq4_level(15)));
-  return _mm256_shuffle_epi8(levels, indices);
+}
+inline Bytes iq4_levels(Bytes indices) {
+  return _mm256_shuffle_epi8(iq4_table(), indices);
 }
 
 struct IQ4_NL : SmallFormat {
@@ -170,12 +172,14 @@ struct MXFP4 : SmallFormat {
   static constexpr size_t kBytes = sizeof(BlockMXFP4);
   static constexpr int kOffset = 12, kMaximum = 24;
   static constexpr int8_t level(int i) { return static_cast<int8_t>(kFp4HalfLevels[i] + kOffset); }
-  static Bytes values(const uint8_t* run, int i) {
-    const uint8_t* block = run + i * kBytes;
-    const __m256i levels = _mm256_broadcastsi128_si256(_mm_setr_epi8(
+  static Bytes table() {
+    return _mm256_broadcastsi128_si256(_mm_setr_epi8(
         level(0), level(1), level(2), level(3), level(4), level(5), level(6), level(7), level(8),
         level(9), level(10), level(11), level(12), level(13), level(14), level(15)));
-    return _mm256_shuffle_epi8(levels, halves(block + offsetof(BlockMXFP4, quants)));
+  }
+  static Bytes values(const uint8_t* run, int i) {
+    const uint8_t* block = run + i * kBytes;
+    return _mm256_shuffle_epi8(table(), halves(block + offsetof(BlockMXFP4, quants)));
   }
   static Scales scales(const uint8_t* run, int parts) {
     alignas(32) uint32_t powers[8] = {};

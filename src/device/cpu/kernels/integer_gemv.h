@@ -2,7 +2,11 @@
 // and multiplied with both digits of each token. A body: included by kernels_*.cpp.
 #pragma once
 
-#include "device/cpu/kernels/formats.h"
+#if defined(__AVX512BW__)
+#include "device/cpu/kernels/formats_avx512.h"
+#else
+#include "device/cpu/kernels/formats_avx2.h"
+#endif
 #include "device/cpu/kernels/table.h"
 
 namespace {
@@ -31,12 +35,15 @@ inline void store_sum(float sum, size_t token, size_t row, const Destination& to
   *out = to.add ? *out + sum : sum;
 }
 
-// Factor of 32 values of a run: of their one group, or of its two halves.
+// sums + the sums of four neighbouring products.
 template <class F>
-inline __m256 factor_of(const float* factors, int i) {
-  if (F::kGroup == 32) return _mm256_broadcast_ss(factors + i);
-  return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_broadcast_ss(factors + 2 * i)),
-                              _mm_broadcast_ss(factors + 2 * i + 1), 1);
+inline WideInts add_products(WideInts sums, WideInts weights, const int8_t* digits) {
+#if defined(__AVX512VNNI__)
+  if (F::kSigned) weights.v = _mm512_xor_si512(weights.v, _mm512_set1_epi8(-128));
+  return dot_bytes(sums, weights, load_ints(digits));
+#else
+  return add_pairs(sums, multiply_bytes<F::kSigned>(weights, load_ints(digits)));
+#endif
 }
 
 // Two chains of additions, so that one's latency hides behind the other; four tokens are enough.
@@ -45,50 +52,51 @@ constexpr int kChains = kTokens > 2 ? 1 : 2;
 
 template <int kTokens>
 struct GemvSums {
-  __m256 products[kTokens][kChains<kTokens>];
+  Floats products[kTokens][kChains<kTokens>];
   __m256 subtracted[kTokens];
 };
+
+// Scales of weights times scales of activations; what is to be subtracted goes to its sum.
+template <class F>
+inline WideFactors<F> factors_of(const Scales& scales, const DigitTokens& x, size_t run,
+                                 __m256& subtracted) {
+  const __m256* low = F::kMinimums ? scales.minimum : scales.scale;
+  const __m256 scale = _mm256_loadu_ps(x.scales + run * 8);
+  if (F::kGroup == 32) {
+    if (kSubtracts<F>) {
+      subtracted = _mm256_fmadd_ps(low[0], _mm256_loadu_ps(x.sums32 + run * 8), subtracted);
+    }
+    return wide_factors<F>(_mm256_mul_ps(scales.scale[0], scale), _mm256_setzero_ps());
+  }
+  if (kSubtracts<F>) {
+    const float* sums16 = x.sums16 + run * 16;
+    subtracted = _mm256_fmadd_ps(low[0], _mm256_loadu_ps(sums16), subtracted);
+    subtracted = _mm256_fmadd_ps(low[1], _mm256_loadu_ps(sums16 + 8), subtracted);
+  }
+  const __m256 first = _mm256_permutevar8x32_ps(scale, _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3));
+  const __m256 second = _mm256_permutevar8x32_ps(scale, _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7));
+  return wide_factors<F>(_mm256_mul_ps(scales.scale[0], first),
+                         _mm256_mul_ps(scales.scale[1], second));
+}
 
 template <class F, int kTokens>
 inline void gemv_run(const uint8_t* run, int parts, const DigitTokens& x, size_t first_token,
                      size_t r, GemvSums<kTokens>& sums) {
   const Scales scales = F::scales(run, parts);
-  const __m256* low = F::kMinimums ? scales.minimum : scales.scale;
-  alignas(32) float factors[kTokens][256 / F::kGroup];
+  const size_t runs = x.columns / 256;
+  WideFactors<F> factors[kTokens];
   for (int t = 0; t < kTokens; ++t) {
-    const size_t at = (first_token + t) * (x.columns / 256) + r;
-    const __m256 scale = _mm256_loadu_ps(x.scales + at * 8);
-    if (F::kGroup == 32) {
-      _mm256_store_ps(factors[t], _mm256_mul_ps(scales.scale[0], scale));
-      if (kSubtracts<F>) {
-        sums.subtracted[t] =
-            _mm256_fmadd_ps(low[0], _mm256_loadu_ps(x.sums32 + at * 8), sums.subtracted[t]);
-      }
-    } else {
-      const __m256 first =
-          _mm256_permutevar8x32_ps(scale, _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3));
-      const __m256 second =
-          _mm256_permutevar8x32_ps(scale, _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7));
-      _mm256_store_ps(factors[t], _mm256_mul_ps(scales.scale[0], first));
-      _mm256_store_ps(factors[t] + 128 / F::kGroup, _mm256_mul_ps(scales.scale[1], second));
-      if (kSubtracts<F>) {
-        const float* sums16 = x.sums16 + at * 16;
-        __m256& sum = sums.subtracted[t];
-        sum = _mm256_fmadd_ps(low[0], _mm256_loadu_ps(sums16), sum);
-        sum = _mm256_fmadd_ps(low[1], _mm256_loadu_ps(sums16 + 8), sum);
-      }
-    }
+    factors[t] = factors_of<F>(scales, x, (first_token + t) * runs + r, sums.subtracted[t]);
   }
 #pragma GCC unroll 8
-  for (int i = 0; i < parts; ++i) {
-    const Bytes values = F::values(run, i);
+  for (int i = 0; i * kWideParts < parts; ++i) {
+    const WideInts values = wide_values<F>(run, i, parts);
     for (int t = 0; t < kTokens; ++t) {
-      const size_t at = (first_token + t) * x.columns + r * 256 + i * 32;
-      Words dot = dot4<F::kSigned>(values, load_bytes(x.high + at), _mm256_setzero_si256());
-      dot = _mm256_slli_epi32(dot, kDigitBits);
-      dot = dot4<F::kSigned>(values, load_bytes(x.low + at), dot);
-      __m256& sum = sums.products[t][i % kChains<kTokens>];
-      sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), factor_of<F>(factors[t], i), sum);
+      const size_t at = ((first_token + t) * runs + r) * 256 + i * kWideParts * 32;
+      WideInts dot = add_products<F>(zero_ints(), values, x.high + at);
+      dot = add_products<F>(shift_left<kDigitBits>(dot), values, x.low + at);
+      Floats& sum = sums.products[t][i % kChains<kTokens>];
+      sum = multiply_add(to_floats(dot), factors[t].of(i), sum);
     }
   }
 }
@@ -99,7 +107,7 @@ void gemv_rows(const WeightRows& w, const DigitTokens& x, size_t first_token,
   for (size_t row = 0; row < w.rows; ++row) {
     GemvSums<kTokens> sums;
     for (int t = 0; t < kTokens; ++t) {
-      for (__m256& sum : sums.products[t]) sum = _mm256_setzero_ps();
+      for (Floats& sum : sums.products[t]) sum = zeros();
       sums.subtracted[t] = _mm256_setzero_ps();
     }
     const uint8_t* run = w.data + row * w.row_bytes;
@@ -116,8 +124,9 @@ void gemv_rows(const WeightRows& w, const DigitTokens& x, size_t first_token,
     }
     constexpr float kFactor = F::kMinimums ? 1.0f : static_cast<float>(kOffsetOf<F>);
     for (int t = 0; t < kTokens; ++t) {
-      __m256 sum = sums.products[t][0];
-      if (kChains<kTokens> == 2) sum = _mm256_add_ps(sum, sums.products[t][kChains<kTokens> - 1]);
+      Floats products = sums.products[t][0];
+      if (kChains<kTokens> == 2) products = products + sums.products[t][kChains<kTokens> - 1];
+      __m256 sum = fold(products);
       if (kSubtracts<F>) {
         sum = _mm256_fnmadd_ps(sums.subtracted[t], _mm256_set1_ps(kFactor), sum);
       }
