@@ -154,6 +154,10 @@ void multiply_matrices(size_t count, const float* a, size_t a_stride, const floa
   }
 }
 
+// A weight of less than this power of e is none: a sum of a billion of them does not reach the last
+// place of a float, while products of the smallest floats take a processor a hundred times as long.
+constexpr float kLeastPower = -60;
+
 // Scores to weights relative to the greatest score so far; earlier sums shrink to it.
 void soften(const AttentionTile& tile, const AttentionRun& run, size_t row) {
   float* scores = tile.scores + row * kAttentionRun;
@@ -170,11 +174,11 @@ void soften(const AttentionTile& tile, const AttentionRun& run, size_t row) {
   const float maximum = run_most > before ? run_most : before;
   Floats total = zeros();
   for (size_t p = 0; p < kAttentionRun; p += Floats::kWidth) {
-    const Floats weight = exponential(load(scores + p) - broadcast(maximum));
+    const Floats power = load(scores + p) - broadcast(maximum);
+    const Floats weight = zero_below(exponential(power), power, broadcast(kLeastPower));
     store(scores + p, weight);
     total = total + weight;
   }
-  for (size_t p = visible; p < kAttentionRun; ++p) scores[p] = 0;  // nothing at all, not e^-87
   tile.maxima[row] = maximum;
   if (maximum > before) {
     const Floats shrink = exponential(broadcast(before - maximum));

@@ -83,6 +83,10 @@ inline Floats greater(Floats a, Floats b) {
 inline Floats lesser(Floats a, Floats b) {
   return {_mm256_min_ps(a.v, b.v)};
 }
+// values, and 0 where x is not above the limit.
+inline Floats zero_below(Floats values, Floats x, Floats limit) {
+  return {_mm256_and_ps(values.v, _mm256_cmp_ps(x.v, limit.v, _CMP_GT_OQ))};
+}
 // a * b with c subtracted in even lanes and added in odd ones.
 inline Floats multiply_subtract_add(Floats a, Floats b, Floats c) {
   return {_mm256_fmaddsub_ps(a.v, b.v, c.v)};

@@ -86,6 +86,10 @@ inline Floats greater(Floats a, Floats b) {
 inline Floats lesser(Floats a, Floats b) {
   return {_mm512_min_ps(a.v, b.v)};
 }
+// values, and 0 where x is not above the limit.
+inline Floats zero_below(Floats values, Floats x, Floats limit) {
+  return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.v, limit.v, _CMP_GT_OQ), values.v)};
+}
 // a * b with c subtracted in even lanes and added in odd ones.
 inline Floats multiply_subtract_add(Floats a, Floats b, Floats c) {
   return {_mm512_fmaddsub_ps(a.v, b.v, c.v)};
