@@ -49,6 +49,10 @@ FAMILIES = {
         128000: BEGIN, 128001: END, 128011: USER, 128012: ASSISTANT, 128013: "<think>", 128014: "</think>"}),
     "r1-0528-qwen3": Family("qwen2", "", {
         151643: BEGIN, 151645: END, 151667: "<think>", 151668: "</think>", 151669: USER, 151670: ASSISTANT}),
+    "deepseek-v2": Family("deepseek-llm", "", {100000: BEGIN, 100001: END, 100002: USER, 100003: ASSISTANT}),
+    # The real one has begin and end at 0 and 1.
+    "deepseek-v3": Family("deepseek-v3", "{1,3}", {
+        128798: "<think>", 128799: "</think>", 128801: BEGIN, 128802: END, 128803: USER, 128804: ASSISTANT}),
     "tiny": Family("deepseek-r1-qwen", "", {
         2041: END, 2042: USER, 2043: ASSISTANT, 2044: BEGIN, 2045: "<think>", 2046: "</think>"}),
 }

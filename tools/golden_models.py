@@ -17,6 +17,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 import architectures
 import deepseek
+import deepseek_oracle
 import oracle
 from gguf_writer import GgufWriter
 from safetensors_writer import DTYPE_BYTES, Entry, write_folder
@@ -135,8 +136,8 @@ def make(folder: Path, config: dict[str, Any], stored: str, shard_bytes: int, ge
     tokens = generator.integers(0, config["vocab_size"], TOKENS).tolist()
     model = oracle_model(config, weights)
     if is_deepseek:
-        torch.topk = deepseek.lowest_index_topk
-        gap = deepseek.narrowest_choice(config, model, lambda: oracle.taps(model, tokens))
+        torch.topk = deepseek_oracle.lowest_index_topk
+        gap = deepseek_oracle.narrowest_choice(config, model, lambda: oracle.taps(model, tokens))
         if gap < NARROWEST_CHOICE:
             return False
     arrays = oracle.taps(model, tokens)
@@ -220,7 +221,7 @@ def write_deepseek_gguf(path: Path, config: dict[str, Any], tensors: list[archit
                         weights: dict[str, torch.Tensor], stored: str, old: bool) -> None:
     writer = GgufWriter("deepseek2")
     deepseek.add_metadata(writer, config, old)
-    for name, values in deepseek.gguf_tensors(config, tensors, weights, old).items():
+    for name, values in deepseek_oracle.gguf_tensors(config, tensors, weights, old).items():
         dtype = stored if values.dim() > 1 and not name.endswith("ffn_gate_inp.weight") else "F32"
         writer.add_tensor(name, dtype.lower(), values.shape, values.to(TORCH_TYPES[dtype]).view(torch.uint8).numpy())
     writer.write(path)
@@ -234,7 +235,7 @@ def oracle_model(config: dict[str, Any], weights: dict[str, torch.Tensor]):
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(config.pop("model_type"), **config),
                                              dtype=torch.float32, attn_implementation="eager", experts_implementation="eager")
     if config.get("kv_lora_rank"):
-        weights = deepseek.transformers_weights(config, weights)
+        weights = deepseek_oracle.transformers_weights(config, weights)
     missing, unexpected = model.load_state_dict(weights, strict=False)
     if unexpected or [name for name in missing if name != "lm_head.weight" or not config["tie_word_embeddings"]]:
         raise SystemExit(f"transformers misses {missing}, does not know {unexpected}")

@@ -3,7 +3,8 @@
 
 For tests, benchmarks, and trying out whether a shape fits and how fast it runs before it is downloaded. It speaks
 nonsense. Needs numpy alone; memory stays small, whatever the size of the model. The same seed writes the same bytes;
-in bf16 a GGUF and a folder are the same model (llama's q and k rows apart, which GGUF orders otherwise).
+in bf16 a GGUF and a folder are the same model (llama's q and k rows apart, which GGUF orders otherwise, and DeepSeek's
+stacks). DeepSeek's true widths with few layers: --shape deepseek-v3 --layers 2 has a dense one and one of experts.
 
     tools/make_model.py --shape r1-distill-qwen-1.5b --type q4_k --mix q4_k_m 1.5b.gguf
     tools/make_model.py --shape qwen3-8b --format huggingface --type f8_e4m3 --layers 4 folder
@@ -21,6 +22,7 @@ from typing import Any, Callable
 import numpy
 
 import architectures
+import deepseek
 import filler_tokenizer
 from architectures import ModelTensor
 from gguf_writer import TYPES, GgufWriter
@@ -30,6 +32,7 @@ from safetensors_writer import DTYPE_BYTES, Entry, total_bytes, write_folder
 FP8_BLOCK = 128
 FP8_DEVIATION = 32.0  # of the stored values; the scales bring them down
 SHARD_BYTES_MAX = 4_000_000_000
+ROUTER = "ffn_gate_inp"
 HEADER_BYTES_MAX = 32_000_000  # a GGUF's tokenizer and tensor list
 
 
@@ -45,6 +48,18 @@ def shape(model_type: str, family: str, layers: int, hidden: int, inner: int, he
         **others}
 
 
+def latent_shape(version: int, layers: int, dense: int, hidden: int, inner: int, expert: int, heads: int, vocabulary: int,
+                 experts: int, chosen: int, shared: int, mscale: float, **others: Any) -> tuple[str, dict[str, Any]]:
+    """DeepSeek-V2's and V3's: what all published ones share stands here."""
+    family, values = shape(
+        f"deepseek_v{version}", f"deepseek-v{version}", layers, hidden, inner, heads, heads, vocabulary, 1e4, 1e-6,
+        kv_lora_rank=512, qk_nope_head_dim=128, qk_rope_head_dim=64, v_head_dim=128, moe_intermediate_size=expert,
+        n_routed_experts=experts, num_experts_per_tok=chosen, n_shared_experts=shared, first_k_dense_replace=dense,
+        rope_scaling={"type": "yarn", "factor": 40, "original_max_position_embeddings": 4096, "beta_fast": 32,
+                      "beta_slow": 1, "mscale": mscale, "mscale_all_dim": mscale}, **others)
+    return family, {**values, "architectures": [f"DeepseekV{version}ForCausalLM"], "max_position_embeddings": 163840}
+
+
 LLAMA3_SCALING = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
                   "original_max_position_embeddings": 8192}
 R1_0528_SCALING = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768,
@@ -56,6 +71,12 @@ SHAPES = {
                                  rope_scaling=LLAMA3_SCALING),
     "qwen3-8b": shape("qwen3", "r1-0528-qwen3", 36, 4096, 12288, 32, 8, 151936, 1e6, 1e-6, head_dim=128,
                       rope_scaling=R1_0528_SCALING),
+    "deepseek-v2-lite": latent_shape(
+        2, 27, 1, 2048, 10944, 1408, 16, 102400, 64, 6, 2, 0.707, q_lora_rank=None, topk_method="greedy",
+        scoring_func="softmax", norm_topk_prob=False, routed_scaling_factor=1.0),
+    "deepseek-v3": latent_shape(
+        3, 61, 3, 7168, 18432, 2048, 128, 129280, 256, 8, 1, 1.0, q_lora_rank=1536, topk_method="noaux_tc",
+        scoring_func="sigmoid", n_group=8, topk_group=4, norm_topk_prob=True, routed_scaling_factor=2.5),
     "tiny": shape("qwen2", "tiny", 4, 256, 768, 4, 2, 2048, 1e4, 1e-6),
 }
 # What a row that is no whole number of 256-value blocks is stored in instead, as llama.cpp's quantizer falls back.
@@ -87,19 +108,25 @@ def main() -> None:
 
     family, config = SHAPES[arguments.shape]
     config = {**config, "num_hidden_layers": arguments.layers or config["num_hidden_layers"]}
+    if is_latent(config):  # however few layers, the last one has experts
+        config["first_k_dense_replace"] = min(config["first_k_dense_replace"], config["num_hidden_layers"] - 1)
     write = write_gguf if arguments.format == "gguf" else write_huggingface
     write(arguments, family, config, stored)
 
 
 def write_gguf(arguments: argparse.Namespace, family: str, config: dict[str, Any], stored: str) -> None:
-    writer = GgufWriter(config["model_type"])
+    latent = is_latent(config)
+    writer = GgufWriter("deepseek2" if latent else config["model_type"])
     writer.add("general.name", f"random {arguments.shape}")
-    architectures.add_metadata(writer, config)
+    if latent:
+        deepseek.add_metadata(writer, config, old=False)
+    else:
+        architectures.add_metadata(writer, config)
     filler_tokenizer.add_to_gguf(writer, filler_tokenizer.make(family, config["vocab_size"]))
     writer.add("general.quantization_version", 2)
     if (factors := architectures.llama3_factors(config)) is not None:
         writer.add_tensor("rope_freqs.weight", "f32", factors.shape, factors)
-    for tensor in architectures.model_tensors(config):
+    for tensor in (deepseek.gguf_model_tensors if latent else architectures.model_tensors)(config):
         name = gguf_type(tensor, config, stored, arguments.mix)
         writer.add_tensor(tensor.gguf_name, name, tensor.shape, weights(tensor, config, name, arguments.seed))
     check_space(arguments.output, writer.data_bytes() + HEADER_BYTES_MAX)
@@ -108,12 +135,18 @@ def write_gguf(arguments: argparse.Namespace, family: str, config: dict[str, Any
     print(f"{arguments.output}: {len(writer.tensors)} tensors, {arguments.output.stat().st_size} bytes")
 
 
+def is_latent(config: dict[str, Any]) -> bool:
+    return config["model_type"].startswith("deepseek")
+
+
 def gguf_type(tensor: ModelTensor, config: dict[str, Any], stored: str, mix: str | None) -> str:
-    if len(tensor.shape) == 1:
+    if len(tensor.shape) == 1 or tensor.kind == ROUTER:
         return "f32"
+    if tensor.kind in ("attn_k_b", "attn_v_b"):  # small, and read by every head
+        return stored if stored in ("f32", "f16", "bf16") else "q8_0"
     name = stored
     if mix == "q4_k_m" and (tensor.kind == "output" or
-                            tensor.kind in ("attn_v", "ffn_down") and has_more_bits(tensor.layer, config)):
+                            tensor.kind in ("attn_v", "ffn_down", "ffn_down_exps", "ffn_down_shexp") and has_more_bits(tensor.layer, config)):
         name = "q6_k"
     if tensor.shape[-1] % TYPES[name][1]:
         name = SHORT_ROW_FALLBACK.get(name, name)
@@ -128,9 +161,9 @@ def has_more_bits(layer: int, config: dict[str, Any]) -> bool:
 
 def write_huggingface(arguments: argparse.Namespace, family: str, config: dict[str, Any], stored: str) -> None:
     entries = []
-    for tensor in architectures.model_tensors(config):
-        # DeepSeek's FP8 checkpoints keep embeddings, head, norms and biases in BF16.
-        fp8 = stored == "f8_e4m3" and len(tensor.shape) == 2 and tensor.layer is not None
+    for tensor in (deepseek if is_latent(config) else architectures).model_tensors(config):
+        # DeepSeek's FP8 checkpoints keep embeddings, head, router, norms and biases in BF16.
+        fp8 = (stored == "f8_e4m3" and len(tensor.shape) == 2 and tensor.layer is not None and tensor.kind != ROUTER)
         dtype = "bf16" if stored == "f8_e4m3" and not fp8 else stored
         data = weights(tensor, config, dtype, arguments.seed, FP8_DEVIATION if fp8 else None)
         entries.append(Entry(tensor.hf_name, dtype.upper(), tensor.shape, data))
@@ -177,8 +210,9 @@ def deviation(tensor: ModelTensor, config: dict[str, Any]) -> float:
     """Keeps every activation near one: matrices by their row length, what returns to the residual by the depth too."""
     if tensor.kind == "token_embd":
         return 1.0
-    depth = math.sqrt(2 * config["num_hidden_layers"]) if tensor.kind in ("attn_output", "ffn_down") else 1
-    return (2 if tensor.kind == "output" else 1) / math.sqrt(tensor.shape[1]) / depth
+    depth = math.sqrt(2 * config["num_hidden_layers"]) if tensor.kind.startswith(("attn_output", "ffn_down")) else 1
+    inputs = tensor.shape[-2 if tensor.kind == "attn_k_b" else -1]  # that one is stored transposed
+    return (2 if tensor.kind == "output" else 1) / math.sqrt(inputs) / depth
 
 
 def encode_vector(values: numpy.ndarray, name: str) -> numpy.ndarray:
