@@ -43,7 +43,9 @@ nlohmann::json as_json(const BenchReport& report, const EngineInfo& info,
                         {"tokens_per_s", as_json(report.decode_tokens_per_s)},
                         {"bytes_per_token", report.decode_bytes_per_token},
                         {"bytes_per_s", report.decode_bytes_per_s},
-                        {"bandwidth_percent", report.bandwidth_percent}};
+                        {"bandwidth_percent", report.bandwidth_percent},
+                        {"drafted_tokens", report.drafted_tokens},
+                        {"accepted_tokens", report.accepted_tokens}};
   }
   return result;
 }
@@ -90,6 +92,10 @@ Status run_bench(CommandContext& context, const BenchCommand& command) {
          fmt::format("{:.1f} tokens/s ({:.1f} to {:.1f}); {:.1f} GB/s, {:.0f}% of the bandwidth",
                      speed.median, speed.least, speed.most, report.decode_bytes_per_s / 1e9,
                      report.bandwidth_percent));
+    if (report.drafted_tokens > 0) {
+      line("guesses", fmt::format("{} tokens, {} of them right", report.drafted_tokens,
+                                  report.accepted_tokens));
+    }
   }
   line("peak memory", format_bytes(report.peak_memory_bytes));
   return {};
@@ -119,6 +125,7 @@ Command add_bench(CLI::App& application, CommandContext& context) {
       ->capture_default_str();
   app->add_flag("--json", command->json, "As JSON");
   add_model_options(*app, command->model);
+  add_speculation_option(*app, command->model);
   return {app, [&context, command] { return run_bench(context, *command); }};
 }
 

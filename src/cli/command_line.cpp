@@ -133,6 +133,24 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
       ->type_name("N");
 }
 
+void add_speculation_option(CLI::App& command, ModelOptions& options) {
+  const auto word = [](Speculation speculation) {
+    return speculation == Speculation::kOff ? "off" : "ngram";
+  };
+  command
+      .add_option_function<std::string>(
+          "--speculate",
+          [&options](const std::string& value) {
+            options.speculation = value == "off" ? Speculation::kOff : Speculation::kNgram;
+          },
+          "Guess the next tokens from the text so far and check several in one step where that is\n"
+          "faster: off or ngram. The answer stays the same")
+      ->envname("HADAL_SPECULATE")
+      ->check(CLI::IsMember(std::vector<std::string>{"off", "ngram"}))
+      ->type_name("WHAT")
+      ->default_str(word(options.speculation));
+}
+
 Result<std::unique_ptr<Generator>> open_model(CommandContext& context, const ModelOptions& options,
                                               std::optional<std::string> chat_template,
                                               uint32_t step_tokens_max) {
@@ -148,6 +166,7 @@ Result<std::unique_ptr<Generator>> open_model(CommandContext& context, const Mod
   generator.chat_template = std::move(chat_template);
   generator.engine.context_tokens = options.context_tokens;
   generator.engine.step_tokens_max = step_tokens_max;
+  generator.engine.speculation = options.speculation;
   const std::string what = fmt::format("loading {}", path.filename().string());
   generator.engine.progress = [&](const LoadProgress& progress) {
     if (progress.bytes_total == 0) return;

@@ -37,8 +37,11 @@ struct ModelOptions {
   uint32_t threads = 0;
   std::string instruction_set;
   uint32_t context_tokens = 0;
+  Speculation speculation = Speculation::kOff;
 };
 void add_model_options(CLI::App& command, ModelOptions& options);
+// --speculate, for commands that generate.
+void add_speculation_option(CLI::App& command, ModelOptions& options);
 
 // Resolves the name, opens devices and model with a progress bar, prints the model's warnings.
 Result<std::unique_ptr<Generator>> open_model(CommandContext& context, const ModelOptions& options,

@@ -47,8 +47,14 @@ void print_statistics(CommandContext& context, Generator& generator, const Answe
   if (usage.answer_tokens > 1 && usage.decode_seconds > 0) {
     const double speed = (usage.answer_tokens - 1) / usage.decode_seconds;
     text += fmt::format(", {:.1f} tokens/s", speed);
-    const double bytes =
-        speed * decode_bytes(info, usage.prompt_tokens + usage.answer_tokens / 2.0);
+    if (usage.drafted_tokens > 0) {
+      text += fmt::format("; {} tokens guessed, {} of them rightly", usage.drafted_tokens,
+                          usage.accepted_tokens);
+    }
+    // A step reads the weights once, however many guesses it accepts.
+    const uint32_t steps = usage.answer_tokens - usage.accepted_tokens;
+    const double bytes = (steps - 1) / usage.decode_seconds *
+                         decode_bytes(info, usage.prompt_tokens + usage.answer_tokens / 2.0);
     if (const double limit = read_speed(context, engine); limit > 0) {
       text += fmt::format("\nread {:.1f} GB/s, {:.0f}% of this machine's {:.1f} GB/s", bytes / 1e9,
                           100 * bytes / limit, limit / 1e9);
@@ -177,6 +183,7 @@ Command add_run(CLI::App& application, CommandContext& context) {
   app->add_option("prompt", options.prompt,
                   "What to answer; without it, a chat (or standard input)");
   add_model_options(*app, options.model);
+  add_speculation_option(*app, options.model);
   add_generation_options(*app, command->given);
   app->add_option("--system", options.system, "What the model is told first")
       ->envname("HADAL_SYSTEM");

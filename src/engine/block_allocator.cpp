@@ -43,6 +43,14 @@ bool BlockAllocator::grow(BlockTable& table, uint32_t tokens) {
   return true;
 }
 
+void BlockAllocator::shrink(BlockTable& table, uint32_t tokens) {
+  CHECK(blocks_for(tokens) >= table.published);
+  while (table.blocks.size() > blocks_for(tokens)) {
+    let_go(table.blocks.back());
+    table.blocks.pop_back();
+  }
+}
+
 void BlockAllocator::publish(BlockTable& table, std::span<const TokenId> tokens,
                              uint32_t computed) {
   CHECK(computed <= tokens.size() && blocks_for(computed) <= table.blocks.size());

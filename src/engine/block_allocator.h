@@ -55,6 +55,10 @@ class BlockAllocator {
   // there are not enough.
   bool grow(BlockTable& table, uint32_t tokens);
 
+  // Gives back the blocks behind those that `tokens` tokens need. tokens: at least as many as are
+  // published.
+  void shrink(BlockTable& table, uint32_t tokens);
+
   // Makes the full blocks among the first `computed` tokens findable. tokens: of the sequence, at
   // least `computed`. An own block whose content is known already is swapped for the known one.
   void publish(BlockTable& table, std::span<const TokenId> tokens, uint32_t computed);

@@ -211,8 +211,10 @@ Status Engine::State::build(const Architecture& architecture, const Placement& p
                                                         .sequences_max = options.sequences_max,
                                                         .waiting_max = options.waiting_max,
                                                         .context_tokens = placement.context_tokens,
-                                                        .blocks = placement.kv_blocks},
-                                       config->vocabulary, *runner, steady_seconds);
+                                                        .blocks = placement.kv_blocks,
+                                                        .logit_rows_max = limits.logit_rows_max},
+                                       config->vocabulary, *runner, steady_seconds,
+                                       options.speculation);
   return {};
 }
 

@@ -23,12 +23,22 @@
 
 namespace hadal {
 
+// Speculative decoding: guesses at the next tokens, checked several in one step. The answer stays
+// the same: each token is drawn from the model's logits as it would have been without (where a
+// device rounds steps of several tokens differently, from logits that differ by that).
+enum class Speculation : uint8_t {
+  kOff,
+  kNgram,        // guesses from the prompt and the answer so far, as many as pay here and now
+  kNgramAlways,  // as many as there are and find room, whatever they cost: for tests
+};
+
 struct EngineOptions {
-  uint32_t context_tokens = 0;         // 0: plan/placement's default
-  uint32_t sequences_max = 1;          // that may run at once; at most step_tokens_max
-  uint32_t waiting_max = 1024;         // requests that may wait for their turn
-  uint32_t step_tokens_max = 512;      // tokens a step: prompts are cut into chunks of this
-  std::optional<QuantType> kv_type;    // none: the model's own (KvLayout::type)
+  uint32_t context_tokens = 0;       // 0: plan/placement's default
+  uint32_t sequences_max = 1;        // that may run at once; at most step_tokens_max
+  uint32_t waiting_max = 1024;       // requests that may wait for their turn
+  uint32_t step_tokens_max = 512;    // tokens a step: prompts are cut into chunks of this
+  std::optional<QuantType> kv_type;  // none: the model's own (KvLayout::type)
+  Speculation speculation = Speculation::kOff;
   std::vector<uint32_t> layer_splits;  // plan/placement: layers over several devices
   std::function<void(const LoadProgress&)> progress;
 };
@@ -57,10 +67,12 @@ enum class FinishReason : uint8_t {
 
 struct Usage {
   uint32_t prompt_tokens = 0;
-  uint32_t cached_tokens = 0;  // of the prompt, found in the cache from earlier requests
-  uint32_t answer_tokens = 0;  // all that were generated, thinking and end token included
-  double prompt_seconds = 0;   // until the first token
-  double decode_seconds = 0;   // from the first token to the last
+  uint32_t cached_tokens = 0;    // of the prompt, found in the cache from earlier requests
+  uint32_t answer_tokens = 0;    // all that were generated, thinking and end token included
+  uint32_t drafted_tokens = 0;   // guesses that steps computed
+  uint32_t accepted_tokens = 0;  // of them, were right: so many steps fewer than answer tokens
+  double prompt_seconds = 0;     // until the first token
+  double decode_seconds = 0;     // from the first token to the last
 };
 
 // What a reader of the stream wants next.

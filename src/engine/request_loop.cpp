@@ -20,7 +20,7 @@ SchedulerOptions with_room_for_all(SchedulerOptions options) {
 
 struct RequestLoop::Active {
   Active(RequestId request_id, Request&& given, uint32_t vocabulary, uint32_t context_tokens,
-         double time)
+         Speculation speculation, double time)
       : id(request_id),
         prompt(std::move(given.prompt)),
         end_tokens(std::move(given.end_tokens)),
@@ -31,7 +31,10 @@ struct RequestLoop::Active {
     usage.prompt_tokens = static_cast<uint32_t>(prompt.size());
     room = context_tokens - usage.prompt_tokens;
     sampler.add_prompt(prompt);
-    next.reserve(kForcedTokensUsual);
+    next.reserve(1 + kDraftTokensMax + kForcedTokensUsual);
+    if (speculation != Speculation::kOff) {
+      drafter = std::make_unique<NgramDrafter>(usage.prompt_tokens + std::min(max_tokens, room));
+    }
   }
 
   const RequestId id;
@@ -45,8 +48,11 @@ struct RequestLoop::Active {
   Usage usage;
   FinishReason reason = FinishReason::kCancelled;
   std::string error;
-  std::vector<TokenId> next;  // of this step
-  bool cancelled = false;     // under the loop's mutex
+  std::vector<TokenId> next;         // of this step
+  std::unique_ptr<Drafter> drafter;  // null: no speculation
+  DraftAcceptance acceptance;
+  uint32_t draft_grade = 0;  // of this step's drafts
+  bool cancelled = false;    // under the loop's mutex
 
   void fail_with(std::string_view message) {
     reason = FinishReason::kFailed;
@@ -59,10 +65,11 @@ struct RequestLoop::Active {
 };
 
 RequestLoop::RequestLoop(const SchedulerOptions& scheduler, uint32_t vocabulary, StepRunner& runner,
-                         std::function<double()> now)
+                         std::function<double()> now, Speculation speculation)
     : vocabulary_(vocabulary),
       runner_(runner),
       now_(std::move(now)),
+      speculation_(speculation),
       scheduler_(with_room_for_all(scheduler)) {
   continuations_.reserve(scheduler.sequences_max);
   const size_t requests = scheduler_.options().waiting_max;
@@ -101,8 +108,8 @@ Result<RequestId> RequestLoop::submit(Request request) {
       return fail("{} requests are here already, as many as may wait and run", requests_.size());
     }
     const RequestId id = next_id_++;
-    requests_.emplace(id,
-                      std::make_unique<Active>(id, std::move(request), vocabulary_, context, time));
+    requests_.emplace(id, std::make_unique<Active>(id, std::move(request), vocabulary_, context,
+                                                   speculation_, time));
     arrived_.push_back(id);
     return id;
   } catch (const std::bad_alloc&) {
@@ -129,9 +136,12 @@ Result<bool> RequestLoop::step() {
     if (!broken_.empty()) return fail("{}", broken_);
   }
   take_orders();
-  const Step step = scheduler_.next_step();
+  step_drafts_ = 0;
+  expected_accepted_ = 0;
+  const Step step = scheduler_.next_step(speculation_ == Speculation::kOff ? nullptr : this);
   if (step.empty()) return false;
 
+  const double begin = now_();
   Result<std::span<const float>> logits;
   try {
     logits = runner_.run(step.batch);
@@ -144,19 +154,29 @@ Result<bool> RequestLoop::step() {
     close(logits.error().message, FinishReason::kFailed);
     return forward_error(logits);
   }
-  CHECK(logits->size() == step.samples.size() * vocabulary_);
-
+  CHECK(logits->size() == step.batch.logit_rows.size() * vocabulary_);
   const double time = now_();
-  continuations_.clear();
-  ids_.clear();
-  for (size_t row = 0; row < step.samples.size(); ++row) {
-    Continuation& next = continuations_.emplace_back();
-    decide(find(step.samples[row]), logits->subspan(row * vocabulary_, vocabulary_), time, next);
-    if (next.finished) ids_.push_back(step.samples[row]);
-  }
-  scheduler_.commit(continuations_);
+  const auto tokens = static_cast<uint32_t>(step.batch.tokens.size());
+  if (tokens == step.batch.logit_rows.size()) costs_.measured(tokens, time - begin);
+  decide_all(step, *logits, time);
   for (const RequestId id : ids_) finish(id);
   return true;
+}
+
+// What the step's logits mean for each whose they are; ids_: who has ended.
+void RequestLoop::decide_all(const Step& step, std::span<const float> logits, double time) {
+  continuations_.clear();
+  ids_.clear();
+  for (size_t i = 0; i < step.samples.size(); ++i) {
+    const uint32_t first = step.row_starts[i], rows = step.row_starts[i + 1] - first;
+    const auto drafts = step.batch.tokens.subspan(step.batch.logit_rows[first] + 1, rows - 1);
+    Continuation& next = continuations_.emplace_back();
+    decide(find(step.samples[i]),
+           logits.subspan(size_t{first} * vocabulary_, size_t{rows} * vocabulary_), drafts, time,
+           next);
+    if (next.finished) ids_.push_back(step.samples[i]);
+  }
+  scheduler_.commit(continuations_);
 }
 
 // What other threads have asked for since the last step.
@@ -198,37 +218,81 @@ void RequestLoop::end_step_without_memory(const Step& step) {
   }
 }
 
-void RequestLoop::decide(Active& request, std::span<const float> logits, double time,
-                         Continuation& next) {
+// Guesses are asked for only in steps where everybody is answering: a chunk of a prompt hides what
+// a guess costs, and who waits for it should not wait longer.
+uint32_t RequestLoop::propose(const DraftRoom& room, std::span<TokenId> into) {
+  const bool always = speculation_ == Speculation::kNgramAlways;
+  if (!always && room.step_tokens - step_drafts_ != room.step_samples) return 0;
+  Active& request = find(room.id);
+  if (request.usage.answer_tokens == 0) return 0;  // a prompt of one token
+  const Draft draft = request.drafter->propose(room.history, into);
+  if (draft.tokens == 0 || always) return draft.tokens;
+  request.draft_grade = draft.grade;
+  const double probability = request.acceptance.probability(draft.grade);
+  const uint32_t count =
+      draft_tokens(costs_, {.step_tokens = room.step_tokens,
+                            .expected_tokens = room.step_samples + expected_accepted_,
+                            .probability = probability,
+                            .tokens_max = draft.tokens});
+  if (count == 0) request.acceptance.passed_over(draft.grade);
+  step_drafts_ += count;
+  expected_accepted_ += expected_accepted(probability, count);
+  return count;
+}
+
+// logits: [1 + drafts, vocabulary].
+void RequestLoop::decide(Active& request, std::span<const float> logits,
+                         std::span<const TokenId> drafts, double time, Continuation& next) {
   request.next.clear();
-  const TokenId token = request.sampler.sample(logits);
-  if (token == Sampler::kNoToken) {
-    request.fail_with("the model's output has no number in it; its file may be damaged");
-    next.finished = true;
-    return;
-  }
-  if (request.usage.answer_tokens == 0) {
-    request.first_token = time;
-    request.usage.prompt_seconds = time - request.submitted;
-    request.usage.cached_tokens = scheduler_.cached_tokens(request.id);
-  }
-  request.usage.decode_seconds = time - request.first_token;
+  const uint32_t answer_before = request.usage.answer_tokens;
+  const uint32_t accepted_before = request.usage.accepted_tokens;
   try {
-    request.next.push_back(token);
-    take_tokens(request, next);
+    take_rows(request, logits, drafts, time, next);
   } catch (const std::bad_alloc&) {
     request.fail_with("there is not enough memory for this request's answer");
     next.finished = true;
   }
+  next.tokens = std::span(request.next).first(request.usage.answer_tokens - answer_before);
+  if (drafts.empty()) return;
+  const auto drafted = static_cast<uint32_t>(drafts.size());
+  request.usage.drafted_tokens += drafted;
+  request.acceptance.tried(request.draft_grade, drafted,
+                           request.usage.accepted_tokens - accepted_before);
 }
 
-// The sampled token, and what the sink forces behind it, one by one to the sink.
-void RequestLoop::take_tokens(Active& request, Continuation& next) {
+// One row's token after another, as long as each is what was guessed: then the next row's logits
+// are those that the next step would have given.
+void RequestLoop::take_rows(Active& request, std::span<const float> logits,
+                            std::span<const TokenId> drafts, double time, Continuation& next) {
+  for (size_t row = 0; row <= drafts.size(); ++row) {
+    const TokenId token = request.sampler.sample(logits.subspan(row * vocabulary_, vocabulary_));
+    if (token == Sampler::kNoToken) {
+      request.fail_with("the model's output has no number in it; its file may be damaged");
+      next.finished = true;
+      return;
+    }
+    if (request.usage.answer_tokens == 0) {
+      request.first_token = time;
+      request.usage.prompt_seconds = time - request.submitted;
+      request.usage.cached_tokens = scheduler_.cached_tokens(request.id);
+    }
+    request.usage.decode_seconds = time - request.first_token;
+    const bool guessed = row < drafts.size() && token == drafts[row];
+    request.usage.accepted_tokens += guessed;
+    request.next.push_back(token);
+    take_tokens(request, row, next);
+    if (next.finished || !guessed || request.next.size() > row + 1) return;
+  }
+}
+
+// The tokens of `next` from `first` on, the sampled one and what the sink forces behind it, one by
+// one to the sink.
+void RequestLoop::take_tokens(Active& request, size_t first, Continuation& next) {
   const auto end_with = [&](FinishReason reason) {
     request.reason = reason;
     next.finished = true;
   };
-  for (size_t i = 0; i < request.next.size(); ++i) {
+  for (size_t i = first; i < request.next.size(); ++i) {
     const TokenId token = request.next[i];
     ++request.usage.answer_tokens;
     if (std::ranges::find(request.end_tokens, token) != request.end_tokens.end()) {
@@ -252,7 +316,6 @@ void RequestLoop::take_tokens(Active& request, Continuation& next) {
       request.next.push_back(forced);
     }
   }
-  next.tokens = request.next;
 }
 
 RequestLoop::Active& RequestLoop::find(RequestId id) {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine/draft_pace.h"
 #include "engine/engine.h"
 #include "engine/scheduler.h"
 
@@ -29,12 +30,12 @@ class StepRunner {
   virtual Result<std::span<const float>> run(const Batch& batch) = 0;
 };
 
-class RequestLoop {
+class RequestLoop : private DraftSource {
  public:
   // now: seconds of any steady clock. runner: outlives the loop.
   RequestLoop(const SchedulerOptions& scheduler, uint32_t vocabulary, StepRunner& runner,
-              std::function<double()> now);
-  ~RequestLoop();  // what runs still ends as kCancelled
+              std::function<double()> now, Speculation speculation = Speculation::kOff);
+  ~RequestLoop() override;  // what runs still ends as kCancelled
 
   Result<RequestId> submit(Request request);  // see Engine
   void cancel(RequestId id);
@@ -48,8 +49,13 @@ class RequestLoop {
 
   void take_orders();
   void end_step_without_memory(const Step& step);
-  void decide(Active& request, std::span<const float> logits, double time, Continuation& next);
-  void take_tokens(Active& request, Continuation& next);
+  uint32_t propose(const DraftRoom& room, std::span<TokenId> into) override;
+  void decide_all(const Step& step, std::span<const float> logits, double time);
+  void decide(Active& request, std::span<const float> logits, std::span<const TokenId> drafts,
+              double time, Continuation& next);
+  void take_rows(Active& request, std::span<const float> logits, std::span<const TokenId> drafts,
+                 double time, Continuation& next);
+  void take_tokens(Active& request, size_t first, Continuation& next);
   Active& find(RequestId id);
   void finish(RequestId id);
   void close(std::string_view message, FinishReason reason);
@@ -57,7 +63,11 @@ class RequestLoop {
   const uint32_t vocabulary_;
   StepRunner& runner_;
   std::function<double()> now_;
+  const Speculation speculation_;
   Scheduler scheduler_;
+  StepCosts costs_;
+  uint32_t step_drafts_ = 0;                    // in the step that is being put together
+  double expected_accepted_ = 0;                // of them
   std::vector<Continuation> continuations_;     // of the step
   std::vector<RequestId> ids_, cancelled_ids_;  // of those that come or end in the step
 

@@ -1,6 +1,7 @@
 #include "engine/scheduler.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/check.h"
 
@@ -9,8 +10,11 @@ namespace hadal {
 struct Scheduler::Sequence {
   SequenceId id = 0;
   std::vector<TokenId> tokens;  // prompt and answer so far
+  uint32_t tokens_max = 0;      // that it may come to
   uint32_t computed = 0;        // of them, from the first, have keys and values in `table`'s blocks
   uint32_t scheduled = 0;       // of those after, are in the step that is out
+  std::array<TokenId, kDraftTokensMax> drafts;
+  uint32_t drafted = 0;  // of drafts, are in the step that is out
   uint32_t cached_tokens = 0;
   bool was_admitted = false;
   BlockTable table;
@@ -21,6 +25,11 @@ struct Scheduler::Sequence {
 
 namespace {
 
+SchedulerOptions with_rows_for_all(SchedulerOptions options) {
+  if (options.logit_rows_max == 0) options.logit_rows_max = options.sequences_max;
+  return options;
+}
+
 template <typename Sequences>
 auto find_id(Sequences& sequences, SequenceId id) {
   return std::ranges::find_if(sequences, [id](const auto& sequence) { return sequence->id == id; });
@@ -29,16 +38,18 @@ auto find_id(Sequences& sequences, SequenceId id) {
 }  // namespace
 
 Scheduler::Scheduler(const SchedulerOptions& options)
-    : options_(options), allocator_(options.blocks, options.block_tokens) {
+    : options_(with_rows_for_all(options)), allocator_(options.blocks, options.block_tokens) {
   CHECK(options.sequences_max > 0 && options.step_tokens_max >= options.sequences_max);
   CHECK(options.context_tokens > 1 && blocks_per_sequence_max() <= options.blocks);
+  CHECK(options_.logit_rows_max >= options.sequences_max);
   waiting_.reserve(size_t{options.waiting_max} + options.sequences_max);
   running_.reserve(options.sequences_max);
   tokens_.reserve(options.step_tokens_max);
   positions_.reserve(options.step_tokens_max);
   sequence_starts_.reserve(size_t{options.sequences_max} + 1);
   block_tables_.reserve(size_t{options.sequences_max} * blocks_per_sequence_max());
-  logit_rows_.reserve(options.sequences_max);
+  logit_rows_.reserve(options_.logit_rows_max);
+  row_starts_.reserve(size_t{options.sequences_max} + 1);
   sequences_.reserve(options.sequences_max);
   samples_.reserve(options.sequences_max);
   clear_step();
@@ -52,10 +63,10 @@ bool Scheduler::add(SequenceId id, std::vector<TokenId> prompt, uint32_t answer_
   auto sequence = std::make_unique<Sequence>();
   sequence->id = id;
   sequence->tokens = std::move(prompt);
-  sequence->tokens.reserve(
+  sequence->tokens_max = static_cast<uint32_t>(
       std::min<uint64_t>(options_.context_tokens, uint64_t{sequence->size()} + answer_max));
-  sequence->table.blocks.reserve(
-      allocator_.blocks_for(static_cast<uint32_t>(sequence->tokens.capacity())) + 1);
+  sequence->tokens.reserve(sequence->tokens_max);
+  sequence->table.blocks.reserve(allocator_.blocks_for(sequence->tokens_max) + 1);
   waiting_.push_back(std::move(sequence));
   return true;
 }
@@ -72,13 +83,17 @@ bool Scheduler::cancel(SequenceId id) {
   return false;
 }
 
-Step Scheduler::next_step() {
+Step Scheduler::next_step(DraftSource* drafts) {
   CHECK(!step_out_);
   const uint64_t preemptions_before = preemptions_;
   uint32_t tokens_left = options_.step_tokens_max;
   schedule_running(tokens_left);
   // Whoever was just sent back would only take back what others needed.
   if (preemptions_ == preemptions_before) admit_waiting(tokens_left);
+  if (drafts != nullptr) schedule_drafts(*drafts, tokens_left);
+  for (const auto& sequence : running_) {
+    if (sequence->scheduled > 0) lay_out(*sequence);
+  }
   step_out_ = !sequences_.empty();
   Step step;
   step.batch.tokens = tokens_;
@@ -89,34 +104,54 @@ Step Scheduler::next_step() {
   step.batch.logit_rows = logit_rows_;
   step.sequences = sequences_;
   step.samples = samples_;
+  step.row_starts = row_starts_;
   return step;
 }
 
 void Scheduler::commit(std::span<const Continuation> continuations) {
   CHECK(step_out_ && continuations.size() == samples_.size());
-  size_t row = 0;
+  size_t sample = 0;
   for (auto& sequence : running_) {
     if (sequence->scheduled == 0) continue;
     sequence->computed += std::exchange(sequence->scheduled, 0);
+    const bool sampled = sequence->pending() == 0;
+    bool finished = false;
+    if (sampled) {
+      const Continuation& next = continuations[sample++];
+      finished = next.finished;
+      sequence->computed += accept(*sequence, next);
+    }
     allocator_.publish(sequence->table, sequence->tokens, sequence->computed);
-    if (sequence->pending() > 0) continue;
-    const Continuation& next = continuations[row++];
-    if (next.finished) {
+    if (finished) {
       allocator_.release(sequence->table);
       sequence.reset();
-      continue;
+    } else if (std::exchange(sequence->drafted, 0) > 0) {
+      allocator_.shrink(sequence->table, sequence->size());
     }
-    CHECK(!next.tokens.empty());
-    CHECK(sequence->size() + next.tokens.size() <= options_.context_tokens);
-    sequence->tokens.insert(sequence->tokens.end(), next.tokens.begin(), next.tokens.end());
   }
-  CHECK(row == samples_.size());
+  CHECK(sample == samples_.size());
   std::erase(running_, nullptr);
   clear_step();
 }
 
+// Takes over what follows, and says how many of its tokens the step has computed as drafts. The
+// last token of a sequence that goes on stays to be computed: it is its logits that are wanted.
+uint32_t Scheduler::accept(Sequence& sequence, const Continuation& next) {
+  CHECK(next.finished || !next.tokens.empty());
+  CHECK(sequence.size() + next.tokens.size() <= options_.context_tokens);
+  sequence.tokens.insert(sequence.tokens.end(), next.tokens.begin(), next.tokens.end());
+  const auto drafts = std::span(sequence.drafts).first(sequence.drafted);
+  const auto kept = next.finished ? next.tokens : next.tokens.first(next.tokens.size() - 1);
+  return static_cast<uint32_t>(std::ranges::mismatch(drafts, kept).in1 - drafts.begin());
+}
+
 void Scheduler::abort_step() {
-  for (auto& sequence : running_) sequence->scheduled = 0;
+  for (auto& sequence : running_) {
+    sequence->scheduled = 0;
+    if (std::exchange(sequence->drafted, 0) > 0) {
+      allocator_.shrink(sequence->table, sequence->size());
+    }
+  }
   clear_step();
 }
 
@@ -139,7 +174,7 @@ void Scheduler::schedule_running(uint32_t& tokens_left) {
     if (!make_room(i, sequence.computed + count)) break;
     if (pending > 1) prompt_tokens_left -= count;
     tokens_left -= count;
-    schedule(sequence, count);
+    sequence.scheduled = count;
   }
 }
 
@@ -161,9 +196,40 @@ void Scheduler::admit_waiting(uint32_t& tokens_left) {
     CHECK(allocator_.grow(sequence.table, sequence.computed + count));
     promised += blocks_missing(sequence);
     tokens_left -= count;
-    schedule(sequence, count);
+    sequence.scheduled = count;
     running_.push_back(std::move(waiting_.front()));
     waiting_.erase(waiting_.begin());
+  }
+}
+
+// What is left of the step, oldest first, for guesses at the answers: never more than could be
+// right before the answer's limit, which the token behind the last guess must respect too.
+void Scheduler::schedule_drafts(DraftSource& source, uint32_t tokens_left) {
+  DraftRoom room;
+  room.step_tokens = options_.step_tokens_max - tokens_left;
+  for (const auto& sequence : running_) {
+    if (sequence->scheduled > 0) room.step_samples += sequence->scheduled == sequence->pending();
+  }
+  uint32_t rows_left = options_.logit_rows_max - room.step_samples;
+  for (const auto& sequence : running_) {
+    if (sequence->scheduled != 1 || sequence->pending() != 1) continue;
+    const uint32_t size = sequence->size();
+    if (size + 1 >= sequence->tokens_max) continue;
+    const uint32_t most =
+        std::min({kDraftTokensMax, tokens_left, rows_left, sequence->tokens_max - size - 1});
+    if (most == 0) return;
+    room.id = sequence->id;
+    room.history = sequence->tokens;
+    const uint32_t proposed = source.propose(room, std::span(sequence->drafts).first(most));
+    CHECK(proposed <= most);
+    const uint64_t blocks = sequence->table.blocks.size() + allocator_.available_blocks();
+    const uint64_t places = blocks * options_.block_tokens - size;
+    const auto count = static_cast<uint32_t>(std::min<uint64_t>(proposed, places));
+    CHECK(allocator_.grow(sequence->table, size + count));
+    sequence->drafted = count;
+    room.step_tokens += count;
+    tokens_left -= count;
+    rows_left -= count;
   }
 }
 
@@ -194,10 +260,13 @@ void Scheduler::preempt_youngest() {
   running_.pop_back();
 }
 
-void Scheduler::schedule(Sequence& sequence, uint32_t count) {
-  sequence.scheduled = count;
+void Scheduler::lay_out(const Sequence& sequence) {
+  const auto begin = sequence.tokens.begin() + sequence.computed;
+  tokens_.insert(tokens_.end(), begin, begin + sequence.scheduled);
+  tokens_.insert(tokens_.end(), sequence.drafts.begin(),
+                 sequence.drafts.begin() + sequence.drafted);
+  const uint32_t count = sequence.scheduled + sequence.drafted;
   for (uint32_t i = 0; i < count; ++i) {
-    tokens_.push_back(sequence.tokens[sequence.computed + i]);
     positions_.push_back(static_cast<int32_t>(sequence.computed + i));
   }
   sequence_starts_.push_back(static_cast<uint32_t>(tokens_.size()));
@@ -206,10 +275,12 @@ void Scheduler::schedule(Sequence& sequence, uint32_t count) {
   const size_t first = block_tables_.size();
   block_tables_.resize(first + blocks_per_sequence_max(), 0);
   std::copy(blocks.begin(), blocks.end(), block_tables_.begin() + static_cast<ptrdiff_t>(first));
-  if (count == sequence.pending()) {
-    logit_rows_.push_back(static_cast<uint32_t>(tokens_.size()) - 1);
-    samples_.push_back(sequence.id);
+  if (sequence.scheduled < sequence.pending()) return;
+  for (uint32_t i = 0; i <= sequence.drafted; ++i) {
+    logit_rows_.push_back(sequence_starts_.back() - 1 - sequence.drafted + i);
   }
+  row_starts_.push_back(static_cast<uint32_t>(logit_rows_.size()));
+  samples_.push_back(sequence.id);
 }
 
 void Scheduler::clear_step() {
@@ -219,6 +290,7 @@ void Scheduler::clear_step() {
   sequence_starts_.assign(1, 0);
   block_tables_.clear();
   logit_rows_.clear();
+  row_starts_.assign(1, 0);
   sequences_.clear();
   samples_.clear();
 }

@@ -1,7 +1,13 @@
 // Who gets what part of the next step. Sequences wait in the order they came, run together, and
 // share a step's tokens: first one token for each that is answering, then prompt chunks, oldest
-// first (chunked prefill mixed with decode: arXiv 2308.16369). No clock, no device, no I/O, no
-// thread of its own: a test runs it a million steps; the same calls give the same steps.
+// first (chunked prefill mixed with decode: arXiv 2308.16369), last drafts. No clock, no device, no
+// I/O, no thread of its own: a test runs it a million steps; the same calls give the same steps.
+//
+// Drafts: guesses of what follows an answer's last token, computed in the same step as that token,
+// with logits for each (speculative decoding: arXiv 2211.17192). commit() is told what really
+// followed and counts those as computed that were guessed right; the others' places in the cache
+// are written again. Drafts take only what nobody else wants of a step's tokens and rows and of the
+// free blocks, keep no block beyond their step, and send nobody back.
 //
 // Memory: a sequence is admitted when the blocks for its prompt and one more token are there beside
 // what those that run will need for theirs. Answers grow, so blocks can run out later; then the
@@ -25,6 +31,8 @@ namespace hadal {
 
 using SequenceId = uint64_t;
 
+inline constexpr uint32_t kDraftTokensMax = 8;  // of one sequence in one step
+
 struct SchedulerOptions {
   uint32_t step_tokens_max = 512;  // at least sequences_max
   uint32_t sequences_max = 1;      // that run at once; at least 1
@@ -32,20 +40,42 @@ struct SchedulerOptions {
   uint32_t context_tokens = 4096;  // a sequence's limit
   uint32_t blocks = 128;           // of the cache; at least enough for one context
   uint32_t block_tokens = kBlockTokens;
+  uint32_t logit_rows_max = 0;  // of a step; at least sequences_max, 0: that. More serve drafts
 };
 
 // Views into the scheduler, good until commit() or abort_step().
 struct Step {
   Batch batch;
   std::span<const SequenceId> sequences;  // of the batch, in its order; oldest first
-  std::span<const SequenceId> samples;    // [logit_rows]: whose next token a row's logits give
+  std::span<const SequenceId> samples;    // whose next token logits are there for, in that order
+  // [samples + 1]: whose rows begin where among batch.logit_rows. The first row's token is the last
+  // that the sequence has; those of further rows are its drafts.
+  std::span<const uint32_t> row_starts;
   bool empty() const { return sequences.empty(); }
+};
+
+// A sequence that is answering and may have drafts in the step that is being put together.
+struct DraftRoom {
+  SequenceId id = 0;
+  std::span<const TokenId> history;  // prompt and answer so far
+  uint32_t step_tokens = 0;          // that the step has without this sequence's drafts
+  uint32_t step_samples = 0;         // sequences whose next token the step gives, this one included
+};
+
+class DraftSource {
+ public:
+  virtual ~DraftSource() = default;
+  // Writes guesses of what follows the history from into[0] on (1 to kDraftTokensMax places) and
+  // says how many. Called inside next_step(), oldest sequence first; must not call the scheduler.
+  virtual uint32_t propose(const DraftRoom& room, std::span<TokenId> into) = 0;
 };
 
 // What became of a sequence whose logits a step gave.
 struct Continuation {
-  std::span<const TokenId> tokens;  // that follow: the sampled one, then forced ones
-  bool finished = false;            // it is forgotten; `tokens` do not matter
+  // That follow: accepted drafts, the sampled token, forced ones.
+  std::span<const TokenId> tokens;
+  // It is forgotten; `tokens` say only which drafts are worth keeping for later prompts.
+  bool finished = false;
 };
 
 class Scheduler {
@@ -60,10 +90,10 @@ class Scheduler {
   bool cancel(SequenceId id);
 
   // What to compute now. Empty: nobody is there. Every step is answered by commit() or
-  // abort_step() before the next.
-  Step next_step();
-  // The step was computed. One continuation a logit row, in order; a sequence that goes on has at
-  // least one token in it, and stays within its context.
+  // abort_step() before the next. drafts: null for none.
+  Step next_step(DraftSource* drafts = nullptr);
+  // The step was computed. One continuation for each of `samples`, in order; a sequence that goes
+  // on has at least one token in it, and stays within its context and what add() was told.
   void commit(std::span<const Continuation> continuations);
   // The step was not computed: nothing of it counts.
   void abort_step();
@@ -91,7 +121,9 @@ class Scheduler {
   void preempt_youngest();
   void schedule_running(uint32_t& tokens_left);
   void admit_waiting(uint32_t& tokens_left);
-  void schedule(Sequence& sequence, uint32_t count);
+  void schedule_drafts(DraftSource& source, uint32_t tokens_left);
+  void lay_out(const Sequence& sequence);
+  uint32_t accept(Sequence& sequence, const Continuation& next);
   void clear_step();
 
   SchedulerOptions options_;
@@ -102,7 +134,7 @@ class Scheduler {
 
   // The step that is out.
   std::vector<int32_t> tokens_, positions_;
-  std::vector<uint32_t> sequence_starts_, block_tables_, logit_rows_;
+  std::vector<uint32_t> sequence_starts_, block_tables_, logit_rows_, row_starts_;
   std::vector<SequenceId> sequences_, samples_;
 };
 

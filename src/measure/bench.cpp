@@ -110,6 +110,7 @@ Result<BenchReport> bench(Engine& engine, const BenchOptions& options,
   };
   std::vector<double> prompt_speeds, decode_speeds, first_token_times, bandwidths;
   uint64_t peak = 0;
+  uint32_t drafted = 0, accepted = 0;
   // The first run pays for page faults and for memory the engine takes once; it is not counted.
   begin_stage("warm-up");
   HADAL_TRY([[maybe_unused]] const Usage warm,
@@ -129,6 +130,8 @@ Result<BenchReport> bench(Engine& engine, const BenchOptions& options,
                 run_once(engine, arbitrary_tokens(1, info.vocabulary, repetition),
                          options.decode_tokens));
       decode_speeds.push_back((options.decode_tokens - 1) / usage.decode_seconds);
+      drafted += usage.drafted_tokens;
+      accepted += usage.accepted_tokens;
     }
     if (repetition == 1) peak = peak_memory_bytes();
     begin_stage("memory bandwidth");
@@ -146,7 +149,11 @@ Result<BenchReport> bench(Engine& engine, const BenchOptions& options,
   }
   if (!decode_speeds.empty()) {
     report.decode_tokens_per_s = spread_of(decode_speeds);
-    report.decode_bytes_per_token = decode_bytes(info, (options.decode_tokens + 1) / 2.0);
+    report.drafted_tokens = drafted;
+    report.accepted_tokens = accepted;
+    const double tokens = static_cast<double>(options.decode_tokens) * options.repetitions;
+    report.decode_bytes_per_token =
+        decode_bytes(info, (options.decode_tokens + 1) / 2.0) * (tokens - accepted) / tokens;
     report.decode_bytes_per_s = report.decode_bytes_per_token * report.decode_tokens_per_s.median;
     if (report.read_bytes_per_s.median > 0) {
       report.bandwidth_percent = 100 * report.decode_bytes_per_s / report.read_bytes_per_s.median;

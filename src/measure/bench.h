@@ -29,8 +29,9 @@ Spread spread_of(std::vector<double> samples);  // at least one sample
 struct BenchReport {
   uint32_t prompt_tokens = 0, decode_tokens = 0, repetitions = 0;
   Spread prompt_tokens_per_s, decode_tokens_per_s, time_to_first_token_s;
+  uint32_t drafted_tokens = 0, accepted_tokens = 0;  // of all decode runs (Usage)
   // Bytes a decode step must read: weights, and the keys and values of the context so far, on the
-  // mean over the steps.
+  // mean over the steps; divided by the tokens a step gave, where guesses were accepted.
   double decode_bytes_per_token = 0;
   double decode_bytes_per_s = 0;  // at the median speed
   double bandwidth_percent = 0;   // of read_bytes_per_s

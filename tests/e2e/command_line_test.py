@@ -139,6 +139,22 @@ def test_eval_logits_and_perplexity(hadal, tmp_path):
     hadal.fails("eval", TINY, "--token-ids", "1 2 3", "--logits", tmp_path / "no/such/folder/x.npy", says="no/such/folder")
 
 
+def test_speculation_tells_what_it_guessed_and_changes_no_word(hadal):
+    refrain = "Once upon a time there was a cat. Once upon a time there was a cat. Once upon a"
+    def run(*options):
+        return hadal("run", TINY, refrain, "--temperature", "0", "--max-tokens", "200", "--device", "reference", "--verbose", *options)
+    off, ngram = run("--speculate", "off"), run("--speculate", "ngram")
+    assert ngram.stdout == off.stdout
+    assert b"guessed" not in off.stderr
+    assert b"tokens guessed" in ngram.stderr
+    assert b"guessed" not in run().stderr  # off where nobody asks for it
+    hadal.fails("run", TINY, "x", "--speculate", "wildly", status=2, says="--speculate")
+    hadal.environment["HADAL_SPECULATE"] = "ngram"
+    assert b"tokens guessed" in run().stderr
+    decode = json.loads(hadal("bench", TINY, "-p", "0", "-n", "100", "-r", "1", "--json").stdout)["decode"]
+    assert 0 <= decode["accepted_tokens"] <= decode["drafted_tokens"]
+
+
 def test_bench(hadal):
     result = json.loads(hadal("bench", TINY, "-p", "64", "-n", "16", "-r", "2", "--json").stdout)
     assert result["decode"]["bandwidth_percent"] > 0 and result["prompt"]["tokens_per_s"]["median"] > 0

@@ -21,23 +21,28 @@ SchedulerOptions scheduler_options() {
           .waiting_max = 40,
           .context_tokens = 48,
           .blocks = 20,
-          .block_tokens = 4};
+          .block_tokens = 4,
+          .logit_rows_max = 16};
 }
 
-FakeModelOptions model_options() {
+// Guesses come true only where answers repeat themselves.
+FakeModelOptions model_options(Speculation speculation) {
   const SchedulerOptions scheduler = scheduler_options();
   return {.vocabulary = kVocabulary,
           .blocks = scheduler.blocks,
           .block_tokens = scheduler.block_tokens,
           .step_tokens_max = scheduler.step_tokens_max,
-          .sequences_max = scheduler.sequences_max};
+          .sequences_max = scheduler.sequences_max,
+          .logit_rows_max = scheduler.logit_rows_max,
+          .repeats = speculation != Speculation::kOff};
 }
 
 // Checks each token against the model's answer to this prompt alone; stops and forces as the seed
 // says.
 class Reader : public TokenSink {
  public:
-  Reader(std::vector<TokenId> prompt, uint64_t seed) : tokens_(std::move(prompt)), random_(seed) {
+  Reader(std::vector<TokenId> prompt, uint64_t seed, bool repeats)
+      : tokens_(std::move(prompt)), random_(seed), repeats_(repeats) {
     tokens_.reserve(64);
   }
 
@@ -48,7 +53,7 @@ class Reader : public TokenSink {
       expected = kForced;
       --forced_;
     } else {
-      expected = FakeModel::next_token(tokens_, kVocabulary);
+      expected = FakeModel::next_token(tokens_, kVocabulary, repeats_);
     }
     if (token != expected) wrong = "another token";
     tokens_.push_back(token);
@@ -65,17 +70,20 @@ class Reader : public TokenSink {
   void on_finish(FinishReason why, const Usage& used, std::string_view) override {
     ++finished;
     reason = why;
+    usage = used;
     if (used.prompt_tokens + used.answer_tokens > 48) wrong = "more than the context";
   }
 
   std::atomic<int> finished = 0;
   FinishReason reason{};
+  Usage usage;
   std::string_view wrong;
 
  private:
   static constexpr TokenId kForced = 7;
   std::vector<TokenId> tokens_;
   std::mt19937_64 random_;
+  bool repeats_;
   uint32_t forced_ = 0;
 };
 
@@ -89,11 +97,11 @@ struct Order {
   std::shared_ptr<Reader> reader;
 };
 
-Order random_order(std::mt19937_64& random) {
+Order random_order(std::mt19937_64& random, Speculation speculation) {
   std::vector<TokenId> prompt(1 + random() % 36, static_cast<TokenId>(random() % 3));
   prompt.back() = static_cast<TokenId>(random() % kVocabulary);
   Order order;
-  order.reader = std::make_shared<Reader>(prompt, random());
+  order.reader = std::make_shared<Reader>(prompt, random(), speculation != Speculation::kOff);
   order.request = {.prompt = std::move(prompt),
                    .sampling = {.temperature = random() % 2 ? 0.0f : 0.6f},
                    .max_tokens = static_cast<uint32_t>(random() % 30),
@@ -109,23 +117,30 @@ void expect_all_ended(const std::vector<Sent>& sent) {
   }
 }
 
-TEST(RequestLoopSim, EveryReaderHearsItsOwnAnswer) {
-  FakeModel model(model_options());
-  double time = 0;
-  RequestLoop loop(scheduler_options(), kVocabulary, model, [&] { return time; });
+// A step takes a second, and a twentieth more for each of its tokens.
+std::function<double()> clock_of(const FakeModel& model) {
+  return [&model] {
+    return static_cast<double>(model.runs()) + 0.05 * static_cast<double>(model.tokens_computed());
+  };
+}
+
+class RequestLoopSim : public testing::TestWithParam<Speculation> {};
+
+TEST_P(RequestLoopSim, EveryReaderHearsItsOwnAnswer) {
+  FakeModel model(model_options(GetParam()));
+  RequestLoop loop(scheduler_options(), kVocabulary, model, clock_of(model), GetParam());
   std::mt19937_64 random(3);
   std::vector<Sent> sent;
   uint64_t stopped = 0;
   for (int step = 0; step < 50000; ++step) {
     if (random() % 6 == 0) {
-      Order order = random_order(random);
+      Order order = random_order(random, GetParam());
       const auto id = loop.submit(std::move(order.request));
       if (id) sent.push_back({order.reader, *id});
     }
     if (!sent.empty() && random() % 50 == 0) loop.cancel(sent[random() % sent.size()].id);
     const auto worked = loop.step();
     ASSERT_TRUE(worked) << worked.error().message;
-    time += 0.01;
   }
   while (true) {
     const auto worked = loop.step();
@@ -138,11 +153,20 @@ TEST(RequestLoopSim, EveryReaderHearsItsOwnAnswer) {
   for (const Sent& each : sent) stopped += each.reader->reason == FinishReason::kStopped;
   EXPECT_GT(stopped, 100u);
   EXPECT_GT(loop.scheduler().preemptions(), 100u);
+  uint64_t drafted = 0, accepted = 0;
+  for (const Sent& each : sent) {
+    drafted += each.reader->usage.drafted_tokens;
+    accepted += each.reader->usage.accepted_tokens;
+  }
+  EXPECT_EQ(drafted > 0, GetParam() != Speculation::kOff);
+  EXPECT_EQ(accepted > drafted / 4, GetParam() != Speculation::kOff);
+  EXPECT_LE(accepted, drafted);
 }
 
-TEST(RequestLoopSim, RequestsAndCancelsFromManyThreads) {
-  FakeModel model(model_options());
-  RequestLoop loop(scheduler_options(), kVocabulary, model, [] { return 0.0; });
+TEST_P(RequestLoopSim, RequestsAndCancelsFromManyThreads) {
+  FakeModel model(model_options(GetParam()));
+  RequestLoop loop(
+      scheduler_options(), kVocabulary, model, [] { return 0.0; }, GetParam());
   constexpr int kThreads = 4, kRequests = 400;
   std::vector<std::vector<Sent>> sent(kThreads);
   std::atomic<int> working = kThreads;
@@ -152,7 +176,7 @@ TEST(RequestLoopSim, RequestsAndCancelsFromManyThreads) {
       std::mt19937_64 random(static_cast<uint64_t>(i));
       auto& mine = sent[static_cast<size_t>(i)];
       for (int n = 0; n < kRequests; ++n) {
-        Order order = random_order(random);
+        Order order = random_order(random, GetParam());
         const auto id = loop.submit(std::move(order.request));
         if (id) mine.push_back({order.reader, *id});
         if (random() % 3 == 0 && !mine.empty()) loop.cancel(mine[random() % mine.size()].id);
@@ -180,14 +204,15 @@ TEST(RequestLoopSim, RequestsAndCancelsFromManyThreads) {
 
 // The n-th allocation fails, for all n until none is left to fail: somebody may hear of it, nobody
 // is forgotten, nothing leaks, and the loop goes on.
-TEST(RequestLoopSim, AnyAllocationMayFail) {
+TEST_P(RequestLoopSim, AnyAllocationMayFail) {
   uint64_t n = 0, failures = 0;
   for (bool failed = true; failed; ++n) {
-    FakeModel model(model_options());
-    RequestLoop loop(scheduler_options(), kVocabulary, model, [] { return 0.0; });
+    FakeModel model(model_options(GetParam()));
+    RequestLoop loop(
+        scheduler_options(), kVocabulary, model, [] { return 0.0; }, GetParam());
     std::mt19937_64 random(11);
     std::vector<Order> orders;
-    for (int i = 0; i < 12; ++i) orders.push_back(random_order(random));
+    for (int i = 0; i < 12; ++i) orders.push_back(random_order(random, GetParam()));
     std::vector<Sent> sent;
     sent.reserve(orders.size());
     bool broken = false;
@@ -212,7 +237,7 @@ TEST(RequestLoopSim, AnyAllocationMayFail) {
     ASSERT_TRUE(loop.idle());
     ASSERT_EQ(loop.scheduler().allocator().held_blocks(), 0u) << "allocation " << n;
     ASSERT_TRUE(loop.scheduler().allocator().consistent());
-    Order after = random_order(random);
+    Order after = random_order(random, GetParam());
     ASSERT_TRUE(loop.submit(std::move(after.request)));
     while (loop.step().value_or(false)) continue;
     ASSERT_EQ(after.reader->finished, 1);
@@ -221,9 +246,10 @@ TEST(RequestLoopSim, AnyAllocationMayFail) {
 }
 
 // Once requests run, tokens cost no memory.
-TEST(RequestLoopSim, TheTokenPathAllocatesNothing) {
-  FakeModel model(model_options());
-  RequestLoop loop(scheduler_options(), kVocabulary, model, [] { return 0.0; });
+TEST_P(RequestLoopSim, TheTokenPathAllocatesNothing) {
+  FakeModel model(model_options(GetParam()));
+  RequestLoop loop(
+      scheduler_options(), kVocabulary, model, [] { return 0.0; }, GetParam());
   struct Silent : TokenSink {
     TokenDecision on_token(TokenId) override { return {}; }
     void on_finish(FinishReason, const Usage&, std::string_view) override { ++finished; }
@@ -246,6 +272,15 @@ TEST(RequestLoopSim, TheTokenPathAllocatesNothing) {
   EXPECT_GT(loop.scheduler().preemptions(), 0u);
   EXPECT_EQ(allocations, 0u);
 }
+
+INSTANTIATE_TEST_SUITE_P(All, RequestLoopSim,
+                         testing::Values(Speculation::kOff, Speculation::kNgram,
+                                         Speculation::kNgramAlways),
+                         [](const auto& info) {
+                           return std::string(info.param == Speculation::kOff     ? "off"
+                                              : info.param == Speculation::kNgram ? "ngram"
+                                                                                  : "always");
+                         });
 
 }  // namespace
 }  // namespace hadal

@@ -21,6 +21,7 @@ struct Weather {
   double arrivals;  // a step
   double cancels;   // a step
   uint64_t steps;
+  uint32_t draft_rows = 0;  // logit rows beside one a sequence; 0: no drafts
 };
 
 void PrintTo(const Weather& c, std::ostream* out) {
@@ -29,7 +30,8 @@ void PrintTo(const Weather& c, std::ostream* out) {
 
 constexpr uint32_t kVocabulary = 40;
 
-class Simulation {
+// Guesses that are right for as long as the dice say.
+class Simulation : private DraftSource {
  public:
   Simulation(const Weather& weather, uint64_t seed)
       : weather_(weather),
@@ -39,12 +41,14 @@ class Simulation {
                     .waiting_max = 30,
                     .context_tokens = weather.context_tokens,
                     .blocks = weather.blocks,
-                    .block_tokens = weather.block_tokens}),
+                    .block_tokens = weather.block_tokens,
+                    .logit_rows_max = weather.sequences_max + weather.draft_rows}),
         model_({.vocabulary = kVocabulary,
                 .blocks = weather.blocks,
                 .block_tokens = weather.block_tokens,
                 .step_tokens_max = weather.step_tokens_max,
-                .sequences_max = weather.sequences_max}) {}
+                .sequences_max = weather.sequences_max,
+                .logit_rows_max = weather.sequences_max + weather.draft_rows}) {}
 
   void run() {
     for (uint64_t step = 0; step < weather_.steps && !testing::Test::HasFatalFailure(); ++step) {
@@ -70,6 +74,8 @@ class Simulation {
   uint64_t finished() const { return finished_; }
   uint64_t preemptions() const { return scheduler_.preemptions(); }
   uint64_t cached() const { return cached_; }
+  uint64_t drafted() const { return drafted_; }
+  uint64_t accepted() const { return accepted_; }
 
  private:
   struct Living {
@@ -113,12 +119,13 @@ class Simulation {
   }
 
   void one_step() {
-    const Step step = scheduler_.next_step();
+    const Step step = scheduler_.next_step(weather_.draft_rows > 0 ? this : nullptr);
     ASSERT_EQ(step.empty(), living_.empty());
     if (step.empty()) return;
     // The oldest is always served: so everyone becomes the oldest, and ends.
     ASSERT_EQ(step.sequences.front(), living_.begin()->first);
     ASSERT_TRUE(std::ranges::is_sorted(step.sequences));
+    ASSERT_EQ(step.row_starts.back(), step.batch.logit_rows.size());
     const Result<std::span<const float>> logits = model_.run(step.batch);
     ASSERT_TRUE(logits) << logits.error().message;
     for (const SequenceId id : step.sequences) trace_ = mix_bits(trace_ ^ id);
@@ -129,33 +136,53 @@ class Simulation {
     }
     continuations_.assign(step.samples.size(), {});
     next_tokens_.assign(step.samples.size(), {});
-    for (size_t row = 0; row < step.samples.size(); ++row) {
-      answer(step.samples[row], logits->subspan(row * kVocabulary, kVocabulary), row);
-    }
+    for (size_t i = 0; i < step.samples.size(); ++i) answer(step, i, *logits);
     scheduler_.commit(continuations_);
   }
 
-  void answer(SequenceId id, std::span<const float> logits, size_t row) {
+  uint32_t propose(const DraftRoom& room, std::span<TokenId> into) override {
+    guesses_.assign(room.history.begin(), room.history.end());
+    const uint32_t count = below(static_cast<uint32_t>(into.size()) + 1);
+    for (uint32_t i = 0; i < count; ++i) {
+      into[i] = below(4) == 0 ? static_cast<TokenId>(below(kVocabulary))
+                              : FakeModel::next_token(guesses_, kVocabulary);
+      guesses_.push_back(into[i]);
+    }
+    drafted_ += count;
+    return count;
+  }
+
+  void answer(const Step& step, size_t sample, std::span<const float> logits) {
+    const SequenceId id = step.samples[sample];
     Living& sequence = living_.at(id);
-    const auto token =
-        static_cast<TokenId>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-    ASSERT_EQ(token, FakeModel::next_token(sequence.tokens, kVocabulary)) << "sequence " << id;
-    if (sequence.tokens.size() + 1 >= sequence.end_at) {
-      continuations_[row].finished = true;
-      cached_ += scheduler_.cached_tokens(id);
-      if (old_.size() < 20) old_.emplace_back();
-      old_[finished_ % 20 % old_.size()] = sequence.tokens;
-      living_.erase(id);
-      ++finished_;
-      return;
+    auto& next = next_tokens_[sample];
+    const uint32_t end = step.row_starts[sample + 1];
+    for (uint32_t row = step.row_starts[sample]; row < end; ++row) {
+      const auto of_row = logits.subspan(size_t{row} * kVocabulary, kVocabulary);
+      const auto token =
+          static_cast<TokenId>(std::max_element(of_row.begin(), of_row.end()) - of_row.begin());
+      ASSERT_EQ(token, FakeModel::next_token(sequence.tokens, kVocabulary)) << "sequence " << id;
+      if (sequence.tokens.size() + 1 >= sequence.end_at) return finish(id, sample);
+      next.push_back(token);
+      sequence.tokens.push_back(token);
+      if (row + 1 == end || step.batch.tokens[step.batch.logit_rows[row + 1]] != token) break;
+      ++accepted_;
+      if (below(30) == 0) break;  // a reader that forces tokens does so in the middle, too
     }
-    auto& next = next_tokens_[row];
-    next.push_back(token);
-    while (below(20) == 0 && sequence.tokens.size() + next.size() < sequence.end_at) {
+    while (below(20) == 0 && sequence.tokens.size() + 1 < sequence.end_at) {
       next.push_back(static_cast<TokenId>(below(kVocabulary)));  // forced
+      sequence.tokens.push_back(next.back());
     }
-    sequence.tokens.insert(sequence.tokens.end(), next.begin(), next.end());
-    continuations_[row].tokens = next;
+    continuations_[sample].tokens = next;
+  }
+
+  void finish(SequenceId id, size_t sample) {
+    continuations_[sample] = {.tokens = next_tokens_[sample], .finished = true};
+    cached_ += scheduler_.cached_tokens(id);
+    if (old_.size() < 20) old_.emplace_back();
+    old_[finished_ % 20 % old_.size()] = living_.at(id).tokens;
+    living_.erase(id);
+    ++finished_;
   }
 
   Weather weather_;
@@ -166,14 +193,16 @@ class Simulation {
   std::vector<std::vector<TokenId>> old_;
   std::vector<Continuation> continuations_;
   std::vector<std::vector<TokenId>> next_tokens_;
+  std::vector<TokenId> guesses_;
   SequenceId next_id_ = 1;
   uint64_t arrived_ = 0, finished_ = 0, cancelled_ = 0, cached_ = 0, trace_ = 0;
+  uint64_t drafted_ = 0, accepted_ = 0;
 };
 
 class SchedulerWeather : public testing::TestWithParam<Weather> {};
 
 TEST_P(SchedulerWeather, NobodyStarvesNothingLeaksNoPastIsMixed) {
-  uint64_t finished = 0, preemptions = 0, cached = 0;
+  uint64_t finished = 0, preemptions = 0, cached = 0, drafted = 0, accepted = 0;
   for (uint64_t seed = 1; seed <= 4; ++seed) {
     Simulation simulation(GetParam(), seed);
     simulation.run();
@@ -181,12 +210,16 @@ TEST_P(SchedulerWeather, NobodyStarvesNothingLeaksNoPastIsMixed) {
     finished += simulation.finished();
     preemptions += simulation.preemptions();
     cached += simulation.cached();
+    drafted += simulation.drafted();
+    accepted += simulation.accepted();
   }
   EXPECT_GT(finished, 1000u);
   EXPECT_GT(cached, 1000u);
-  if (std::string_view(GetParam().name) == "scarce") {
+  if (std::string_view(GetParam().name).starts_with("scarce")) {
     EXPECT_GT(preemptions, 100u);
   }
+  EXPECT_EQ(accepted > 1000, GetParam().draft_rows > 0);
+  EXPECT_LE(accepted, drafted);
 }
 
 TEST_P(SchedulerWeather, TheSameSeedGivesTheSameTrace) {
@@ -228,6 +261,26 @@ const Weather kWeathers[] = {
      .arrivals = 0.4,
      .cancels = 0.05,
      .steps = 20000},
+    {.name = "scarce_with_drafts",
+     .sequences_max = 6,
+     .step_tokens_max = 24,
+     .context_tokens = 64,
+     .blocks = 25,
+     .block_tokens = 4,
+     .arrivals = 0.15,
+     .cancels = 0.01,
+     .steps = 60000,
+     .draft_rows = 13},
+    {.name = "alone_with_drafts",
+     .sequences_max = 1,
+     .step_tokens_max = 16,
+     .context_tokens = 64,
+     .blocks = 16,
+     .block_tokens = 4,
+     .arrivals = 0.05,
+     .cancels = 0.003,
+     .steps = 60000,
+     .draft_rows = 8},
     {.name = "alone",  // as `hadal run` has it
      .sequences_max = 1,
      .step_tokens_max = 16,

@@ -1,5 +1,6 @@
 #include "support/fake_model.h"
 
+#include <algorithm>
 #include <new>
 
 #include "engine/random.h"
@@ -25,9 +26,11 @@ FakeModel::FakeModel(const FakeModelOptions& options)
       slots_(size_t{options.blocks} * options.block_tokens),
       token_hashes_(options.step_tokens_max),
       written_in_(slots_.size()),
-      logits_(size_t{options.sequences_max} * options.vocabulary) {}
+      logits_(size_t{std::max(options.sequences_max, options.logit_rows_max)} *
+              options.vocabulary) {}
 
-TokenId FakeModel::next_token(std::span<const TokenId> tokens, uint32_t vocabulary) {
+TokenId FakeModel::next_token(std::span<const TokenId> tokens, uint32_t vocabulary, bool repeats) {
+  if (repeats) return answer_to(extend(kEmptyHash, tokens.back()), vocabulary);
   uint64_t hash = kEmptyHash;
   for (const TokenId token : tokens) hash = extend(hash, token);
   return answer_to(hash, vocabulary);
@@ -43,7 +46,10 @@ Result<std::span<const float>> FakeModel::run(const Batch& batch) {
   const size_t rows = batch.logit_rows.size();
   std::fill(logits_.begin(), logits_.end(), 0.0f);
   for (size_t row = 0; row < rows; ++row) {
-    const TokenId token = answer_to(token_hashes_[batch.logit_rows[row]], options_.vocabulary);
+    const uint32_t last = batch.logit_rows[row];
+    const TokenId token = options_.repeats
+                              ? next_token(batch.tokens.subspan(last, 1), options_.vocabulary, true)
+                              : answer_to(token_hashes_[last], options_.vocabulary);
     logits_[row * options_.vocabulary + static_cast<size_t>(token)] = 50.0f;
   }
   return std::span<const float>(logits_).first(rows * options_.vocabulary);
@@ -60,6 +66,9 @@ Status FakeModel::check_shape(const Batch& batch) const {
   }
   if (layout.block_tables.size() != size_t{layout.sequences()} * layout.blocks_per_sequence_max) {
     return fail("{} entries of block tables", layout.block_tables.size());
+  }
+  if (batch.logit_rows.size() * options_.vocabulary > logits_.size()) {
+    return fail("{} logit rows", batch.logit_rows.size());
   }
   for (size_t i = 0; i < batch.logit_rows.size(); ++i) {
     if (batch.logit_rows[i] >= tokens) return fail("logit row {}", batch.logit_rows[i]);

@@ -18,6 +18,9 @@ struct FakeModelOptions {
   uint32_t block_tokens = kBlockTokens;
   uint32_t step_tokens_max = 64;
   uint32_t sequences_max = 4;
+  uint32_t logit_rows_max = 0;  // 0: sequences_max
+  // Answers are a function of the last token alone, so they soon go in circles and can be guessed.
+  bool repeats = false;
 };
 
 class FakeModel : public StepRunner {
@@ -28,11 +31,13 @@ class FakeModel : public StepRunner {
   Result<std::span<const float>> run(const Batch& batch) override;
 
   // The token that follows `tokens`.
-  static TokenId next_token(std::span<const TokenId> tokens, uint32_t vocabulary);
+  static TokenId next_token(std::span<const TokenId> tokens, uint32_t vocabulary,
+                            bool repeats = false);
 
   void fail_next(std::string error) { error_ = std::move(error); }
   void throw_next() { throws_ = true; }  // bad_alloc
   uint64_t tokens_computed() const { return tokens_computed_; }
+  uint64_t runs() const { return runs_; }
 
  private:
   struct Slot {

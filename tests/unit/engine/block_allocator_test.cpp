@@ -32,6 +32,25 @@ uint32_t matched(BlockAllocator& allocator, std::span<const TokenId> tokens) {
   return count;
 }
 
+TEST(BlockAllocator, ShrinksToWhatIsNeeded) {
+  BlockAllocator allocator(5, kTokens);
+  BlockTable table;
+  const auto tokens = numbers(0, 8);
+  ASSERT_TRUE(allocator.grow(table, 17));
+  allocator.publish(table, tokens, 8);
+  allocator.shrink(table, 9);
+  EXPECT_EQ(table.blocks, (std::vector<uint32_t>{0, 1, 2}));
+  allocator.shrink(table, 12);
+  allocator.shrink(table, 17);
+  EXPECT_EQ(table.blocks.size(), 3u);
+  allocator.shrink(table, 8);
+  EXPECT_EQ(table.blocks, (std::vector<uint32_t>{0, 1}));
+  EXPECT_EQ(allocator.held_blocks(), 2u);
+  EXPECT_TRUE(allocator.consistent());
+  allocator.release(table);
+  EXPECT_EQ(matched(allocator, numbers(0, 9)), 8u);
+}
+
 TEST(BlockAllocator, GrowsByWholeBlocksAndTakesThemBack) {
   BlockAllocator allocator(5, kTokens);
   BlockTable table;

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <map>
 
+#include "engine/random.h"
+
 namespace hadal {
 namespace {
 
@@ -297,6 +299,189 @@ TEST_F(RequestLoopTest, ASecondTurnReportsWhatItFoundInTheCache) {
   const auto second = submit({.prompt = {2, 3, 4, 5, 6, 1, 1, 1, 1, 8}, .max_tokens = 1});
   run();
   EXPECT_EQ(second->usage.cached_tokens, 8u);
+}
+
+// Counts: behind token n comes n + 1, behind the last 2 again. Takes a second, and `token_seconds`
+// more for each token beyond the first.
+class Counter : public StepRunner {
+ public:
+  double time = 0, token_seconds = 0;
+  TokenId strange_behind = -1, strange = -1;  // an exception to the rule
+  bool erratic = false;                       // no rule at all, but a place has its token
+  std::vector<size_t> steps;                  // how many tokens each had
+
+  Result<std::span<const float>> run(const Batch& batch) override {
+    steps.push_back(batch.tokens.size());
+    time += 1 + token_seconds * static_cast<double>(batch.tokens.size() - 1);
+    const size_t rows = batch.logit_rows.size();
+    logits_.assign(rows * kVocabulary, 0.0f);
+    for (size_t row = 0; row < rows; ++row) {
+      const uint32_t place = batch.logit_rows[row];
+      const TokenId token = batch.tokens[place];
+      TokenId next = token == strange_behind ? strange : token == 9 ? 2 : token + 1;
+      if (erratic) {
+        const auto position = static_cast<uint64_t>(batch.layout.positions[place]);
+        next = static_cast<TokenId>(mix_bits(position) % kVocabulary);
+      }
+      logits_[row * kVocabulary + static_cast<size_t>(next)] = 1.0f;
+    }
+    return std::span<const float>(logits_);
+  }
+
+ private:
+  std::vector<float> logits_;
+};
+
+class SpeculatingLoopTest : public testing::Test {
+ protected:
+  SpeculatingLoopTest() { make(Speculation::kNgramAlways); }
+
+  void make(Speculation speculation, uint32_t context = 256, uint32_t sequences = 1) {
+    loop = std::make_unique<RequestLoop>(
+        SchedulerOptions{.step_tokens_max = 32,
+                         .sequences_max = sequences,
+                         .context_tokens = context,
+                         .blocks = context / 4 * sequences,
+                         .block_tokens = 4,
+                         .logit_rows_max = 32},
+        kVocabulary, counter, [this] { return counter.time; }, speculation);
+  }
+
+  std::shared_ptr<Reader> submit(Request request) {
+    auto reader = std::make_shared<Reader>();
+    if (request.prompt.empty()) request.prompt = {2, 3, 4, 5, 6, 7, 8, 9, 2, 3};
+    request.sampling.temperature = 0;
+    request.sink = reader;
+    const Result<RequestId> id = loop->submit(std::move(request));
+    EXPECT_TRUE(id) << id.error().message;
+    return reader;
+  }
+
+  void run() {
+    for (int i = 0; i < 100000; ++i) {
+      const Result<bool> worked = loop->step();
+      ASSERT_TRUE(worked) << worked.error().message;
+      if (!*worked) return;
+    }
+    FAIL() << "it goes on and on";
+  }
+
+  Counter counter;
+  std::unique_ptr<RequestLoop> loop;
+};
+
+TEST_F(SpeculatingLoopTest, SeveralTokensAStep) {
+  const auto reader = submit({.max_tokens = 19});
+  run();
+  std::vector<TokenId> expected;
+  for (int i = 0; i < 19; ++i) expected.push_back(2 + (2 + i) % 8);
+  EXPECT_EQ(reader->tokens, expected);
+  EXPECT_EQ(reader->reason, FinishReason::kMaxTokens);
+  EXPECT_EQ(counter.steps, (std::vector<size_t>{10, 9, 9}));  // the prompt, then 9 tokens a step
+  EXPECT_EQ(reader->usage.answer_tokens, 19u);
+  EXPECT_EQ(reader->usage.drafted_tokens, 16u);
+  EXPECT_EQ(reader->usage.accepted_tokens, 16u);
+  EXPECT_EQ(reader->usage.prompt_seconds, 1.0);
+  EXPECT_EQ(reader->usage.decode_seconds, 2.0);
+}
+
+TEST_F(SpeculatingLoopTest, AWrongGuessCostsNothingButItself) {
+  counter.strange_behind = 6;
+  counter.strange = 3;
+  const auto reader = submit({.max_tokens = 12});
+  run();
+  EXPECT_EQ(reader->tokens, (std::vector<TokenId>{4, 5, 6, 3, 4, 5, 6, 3, 4, 5, 6, 3}));
+  EXPECT_LT(reader->usage.accepted_tokens, reader->usage.drafted_tokens);
+  EXPECT_LT(counter.steps.size(), 6u);
+}
+
+TEST_F(SpeculatingLoopTest, EndsWhereverAnAcceptedRunSaysSo) {
+  const auto ended = submit({.end_tokens = {7}});
+  run();
+  EXPECT_EQ(ended->tokens, (std::vector<TokenId>{4, 5, 6}));
+  EXPECT_EQ(ended->reason, FinishReason::kEndToken);
+  EXPECT_EQ(ended->usage.answer_tokens, 4u);
+  for (const uint32_t max_tokens : {1u, 2u, 5u, 10u, 11u}) {
+    const auto limited = submit({.max_tokens = max_tokens});
+    run();
+    EXPECT_EQ(limited->tokens.size(), max_tokens);
+    EXPECT_EQ(limited->reason, FinishReason::kMaxTokens);
+  }
+  auto stopped = submit({});
+  stopped->decisions[4].stop = true;
+  run();
+  EXPECT_EQ(stopped->tokens, (std::vector<TokenId>{4, 5, 6, 7}));
+  EXPECT_EQ(stopped->reason, FinishReason::kStopped);
+  make(Speculation::kNgramAlways, 24);
+  const auto full = submit({});
+  run();
+  EXPECT_EQ(full->tokens.size(), 14u);
+  EXPECT_EQ(full->reason, FinishReason::kContextFull);
+  EXPECT_EQ(loop->scheduler().allocator().held_blocks(), 0u);
+}
+
+TEST_F(SpeculatingLoopTest, ForcedTokensEndARun) {
+  auto reader = submit({.max_tokens = 10});
+  reader->decisions[3].force = {2, 3};  // not what was guessed
+  run();
+  EXPECT_EQ(reader->tokens, (std::vector<TokenId>{4, 5, 6, 2, 3, 4, 5, 6, 7, 8}));
+  auto same = submit({.max_tokens = 10});
+  same->decisions[3].force = {7, 8};  // exactly what was guessed
+  run();
+  EXPECT_EQ(same->tokens, (std::vector<TokenId>{4, 5, 6, 7, 8, 9, 2, 3, 4, 5}));
+  auto wrong = submit({});
+  wrong->decisions[3].force.assign(40, 5);
+  wrong->decisions[3].force.push_back(10);
+  run();
+  EXPECT_EQ(wrong->reason, FinishReason::kFailed);
+  EXPECT_EQ(wrong->tokens.size(), 3u);
+}
+
+// What trying costs, where it does not pay: two in a hundred at most.
+TEST_F(SpeculatingLoopTest, OffWhereATokenCostsMoreThanAStep) {
+  make(Speculation::kNgram, 2048);
+  counter.token_seconds = 1.5;
+  const auto reader = submit({});
+  run();
+  EXPECT_EQ(reader->reason, FinishReason::kContextFull);
+  EXPECT_GT(reader->usage.drafted_tokens, 0u);
+  EXPECT_LT(reader->usage.decode_seconds, 1.02 * 2037) << reader->usage.drafted_tokens;
+}
+
+TEST_F(SpeculatingLoopTest, OffWhereGuessesAreWrong) {
+  make(Speculation::kNgram, 2048);
+  counter.token_seconds = 0.3;
+  counter.erratic = true;
+  const auto reader = submit({});
+  run();
+  EXPECT_EQ(reader->reason, FinishReason::kContextFull);
+  EXPECT_GT(reader->usage.drafted_tokens, reader->usage.accepted_tokens);
+  EXPECT_LT(reader->usage.decode_seconds, 1.02 * 2037) << reader->usage.drafted_tokens;
+}
+
+TEST_F(SpeculatingLoopTest, OnWhereAStepCostsTheSame) {
+  make(Speculation::kNgram, 2048);
+  counter.token_seconds = 0.02;
+  const auto reader = submit({});
+  run();
+  EXPECT_EQ(reader->reason, FinishReason::kContextFull);
+  EXPECT_LT(counter.time, 2038 / 6.0);
+}
+
+TEST_F(SpeculatingLoopTest, NoGuessesWhileAPromptIsRead) {
+  make(Speculation::kNgram, 256, 2);
+  counter.token_seconds = 0.02;
+  const auto first = submit({.max_tokens = 200});
+  for (int i = 0; i < 8; ++i) ASSERT_TRUE(loop->step());
+  ASSERT_GT(counter.steps.back(), 1u);
+  const auto second = submit({.prompt = std::vector<TokenId>(40, 4), .max_tokens = 2});
+  ASSERT_TRUE(loop->step());
+  EXPECT_EQ(counter.steps.back(), 32u);  // one answering token, a chunk of 31
+  ASSERT_TRUE(loop->step());
+  EXPECT_EQ(counter.steps.back(), 10u);  // one, and the other 9: room for guesses, and none made
+  run();
+  EXPECT_EQ(first->tokens.size(), 200u);
+  EXPECT_EQ(second->tokens.size(), 2u);
 }
 
 }  // namespace

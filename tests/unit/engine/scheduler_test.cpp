@@ -208,5 +208,180 @@ TEST(Scheduler, AnAbortedStepComesAgain) {
   scheduler.abort_step();
 }
 
+// Proposes these tokens to everyone it is asked for.
+struct Guesses : DraftSource {
+  std::vector<TokenId> tokens;
+  std::vector<uint32_t> rooms;  // how many it was asked for
+  DraftRoom last;
+  explicit Guesses(std::vector<TokenId> given) : tokens(std::move(given)) {}
+  uint32_t propose(const DraftRoom& room, std::span<TokenId> into) override {
+    last = room;
+    rooms.push_back(static_cast<uint32_t>(into.size()));
+    const size_t count = std::min(into.size(), tokens.size());
+    std::copy_n(tokens.begin(), count, into.begin());
+    return static_cast<uint32_t>(count);
+  }
+};
+
+constexpr SchedulerOptions kDrafting{.step_tokens_max = 8,
+                                     .sequences_max = 3,
+                                     .waiting_max = 4,
+                                     .context_tokens = 16,
+                                     .blocks = 8,
+                                     .block_tokens = 4,
+                                     .logit_rows_max = 8};
+
+// A sequence that has its first token.
+void begin(Scheduler& scheduler, SequenceId id, uint32_t prompt, uint32_t answer_max,
+           TokenId first = 0) {
+  ASSERT_TRUE(scheduler.add(id, prompt_of(prompt, first), answer_max));
+  const Step step = scheduler.next_step();
+  go_on(scheduler, step);
+}
+
+TEST(SchedulerDrafts, RightGuessesAreComputedWrongOnesComeAgain) {
+  Scheduler scheduler(kDrafting);
+  begin(scheduler, 1, 3, 12);
+  Guesses guesses({20, 21, 22});
+  Step step = scheduler.next_step(&guesses);
+  EXPECT_EQ(std::vector<int32_t>(step.batch.tokens.begin(), step.batch.tokens.end()),
+            (std::vector<int32_t>{99, 20, 21, 22}));
+  EXPECT_EQ(step.batch.layout.positions.back(), 6);
+  EXPECT_EQ(ids(step.samples), (std::vector<SequenceId>{1}));
+  EXPECT_EQ(std::vector<uint32_t>(step.row_starts.begin(), step.row_starts.end()),
+            (std::vector<uint32_t>{0, 4}));
+  EXPECT_EQ(step.batch.logit_rows.size(), 4u);
+  EXPECT_EQ(guesses.last.history.size(), 4u);
+  EXPECT_EQ(guesses.last.step_tokens, 1u);
+  EXPECT_EQ(guesses.last.step_samples, 1u);
+  const TokenId tokens[] = {20, 21, 50};
+  const Continuation next[] = {{.tokens = tokens}};
+  scheduler.commit(next);
+  step = scheduler.next_step();
+  EXPECT_EQ(counts(step), (std::vector<uint32_t>{1}));
+  EXPECT_EQ(step.batch.tokens.front(), 50);
+  EXPECT_EQ(step.batch.layout.positions.front(), 6);
+  scheduler.abort_step();
+}
+
+TEST(SchedulerDrafts, TheLastTokenIsAlwaysStillToBeComputed) {
+  Scheduler scheduler(kDrafting);
+  begin(scheduler, 1, 3, 12);
+  Guesses guesses({20, 21, 22});
+  Step step = scheduler.next_step(&guesses);
+  const TokenId tokens[] = {20, 21};  // the second was forced, not sampled
+  const Continuation next[] = {{.tokens = tokens}};
+  scheduler.commit(next);
+  step = scheduler.next_step();
+  EXPECT_EQ(counts(step), (std::vector<uint32_t>{1}));
+  EXPECT_EQ(step.batch.tokens.front(), 21);
+  scheduler.abort_step();
+}
+
+TEST(SchedulerDrafts, TakeWhatNobodyElseWants) {
+  Scheduler scheduler(kDrafting);
+  begin(scheduler, 1, 3, 12);
+  begin(scheduler, 2, 3, 12, 30);
+  Guesses guesses({20, 21, 22, 23, 24, 25, 26, 27, 28});
+  Step step = scheduler.next_step(&guesses);
+  EXPECT_EQ(counts(step), (std::vector<uint32_t>{7, 1}));  // the oldest first
+  EXPECT_EQ(ids(step.samples), (std::vector<SequenceId>{1, 2}));
+  EXPECT_EQ(step.row_starts[1], 7u);
+  scheduler.abort_step();
+  ASSERT_TRUE(scheduler.add(3, prompt_of(4, 60), 2));
+  step = scheduler.next_step(&guesses);
+  EXPECT_EQ(counts(step), (std::vector<uint32_t>{3, 1, 4})) << "a prompt goes before guesses";
+  EXPECT_EQ(guesses.rooms.back(), 2u);
+  scheduler.abort_step();
+
+  SchedulerOptions few_rows = kDrafting;
+  few_rows.logit_rows_max = 3;
+  Scheduler rows(few_rows);
+  begin(rows, 1, 3, 12);
+  step = rows.next_step(&guesses);
+  EXPECT_EQ(counts(step), (std::vector<uint32_t>{3}));
+  rows.abort_step();
+
+  SchedulerOptions long_steps = kDrafting;
+  long_steps.step_tokens_max = 64;
+  long_steps.context_tokens = 32;
+  long_steps.logit_rows_max = 64;
+  Scheduler most(long_steps);
+  begin(most, 1, 3, 28);
+  step = most.next_step(&guesses);
+  EXPECT_EQ(counts(step), (std::vector<uint32_t>{1 + kDraftTokensMax}));
+  most.abort_step();
+}
+
+TEST(SchedulerDrafts, StayWithinTheAnswerAndTheContext) {
+  Guesses guesses({20, 21, 22, 23, 24, 25, 26, 27});
+  Scheduler scheduler(kDrafting);
+  begin(scheduler, 1, 3, 4);  // three more tokens: two guesses and the one behind them
+  EXPECT_EQ(counts(scheduler.next_step(&guesses)), (std::vector<uint32_t>{3}));
+  scheduler.abort_step();
+  ASSERT_TRUE(scheduler.cancel(1));
+  begin(scheduler, 2, 8, 100);  // the context holds seven more
+  EXPECT_EQ(counts(scheduler.next_step(&guesses)), (std::vector<uint32_t>{7}));
+  scheduler.abort_step();
+  ASSERT_TRUE(scheduler.cancel(2));
+  begin(scheduler, 3, 3, 1);  // its only token is there: nothing to guess
+  EXPECT_EQ(counts(scheduler.next_step(&guesses)), (std::vector<uint32_t>{1}));
+  scheduler.abort_step();
+}
+
+TEST(SchedulerDrafts, KeepNoBlockAndSendNobodyBack) {
+  SchedulerOptions options = kDrafting;
+  options.step_tokens_max = 16;
+  options.blocks = 5;
+  options.context_tokens = 12;
+  const TokenId token = 99;
+  Guesses guesses({20, 21, 22, 23, 24});
+  Scheduler scheduler(options);
+  for (SequenceId id = 1; id <= 3; ++id) {
+    ASSERT_TRUE(scheduler.add(id, prompt_of(3, static_cast<TokenId>(30 * id)), 8));
+  }
+  go_on(scheduler, scheduler.next_step());
+  EXPECT_EQ(scheduler.allocator().held_blocks(), 3u);
+  EXPECT_EQ(counts(scheduler.next_step(&guesses)), (std::vector<uint32_t>{6, 1, 1}));
+  EXPECT_EQ(scheduler.allocator().held_blocks(), 5u);
+  scheduler.commit(std::vector<Continuation>(3, {.tokens = {&token, 1}}));
+  EXPECT_EQ(scheduler.allocator().held_blocks(), 4u);  // the oldest needs its second one
+  EXPECT_EQ(scheduler.preemptions(), 0u);
+  EXPECT_TRUE(scheduler.allocator().consistent());
+
+  options.blocks = 3;
+  Scheduler tight(options);
+  ASSERT_TRUE(tight.add(1, prompt_of(3), 8));
+  ASSERT_TRUE(tight.add(2, prompt_of(3, 30), 8));
+  go_on(tight, tight.next_step());
+  ASSERT_EQ(tight.allocator().available_blocks(), 1u);
+  // The first gets the last block, and guesses for as much as it holds; the second has none.
+  EXPECT_EQ(counts(tight.next_step(&guesses)), (std::vector<uint32_t>{5, 1}));
+  EXPECT_EQ(tight.preemptions(), 0u);
+  tight.abort_step();
+  EXPECT_EQ(tight.allocator().held_blocks(), 2u);
+}
+
+TEST(SchedulerDrafts, OnlyWhatIsRightBecomesAPrefix) {
+  Scheduler scheduler(kDrafting);
+  begin(scheduler, 1, 3, 12);
+  Guesses guesses({20, 21, 22, 23, 24, 25, 26});
+  scheduler.next_step(&guesses);
+  const TokenId tokens[] = {20, 21, 22, 23, 50};
+  const Continuation end[] = {{.tokens = tokens, .finished = true}};
+  scheduler.commit(end);
+  EXPECT_EQ(scheduler.allocator().held_blocks(), 0u);
+  const auto cached = [&](std::vector<TokenId> prompt) {
+    EXPECT_TRUE(scheduler.add(2, std::move(prompt), 1));
+    scheduler.next_step();
+    const uint32_t found = scheduler.cached_tokens(2);
+    scheduler.abort_step();
+    EXPECT_TRUE(scheduler.cancel(2));
+    return found;
+  };
+  EXPECT_EQ(cached({0, 1, 2, 99, 20, 21, 22, 23, 24, 25, 26, 27, 28}), 8u);
+  EXPECT_EQ(cached({0, 1, 2, 99, 20, 21, 22, 24, 1}), 4u);
+}
+
 }  // namespace
 }  // namespace hadal
