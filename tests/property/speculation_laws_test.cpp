@@ -18,7 +18,7 @@ std::unique_ptr<Generator> open(const char* model, const char* device, EngineOpt
   if (!opened) return nullptr;
   std::vector<std::unique_ptr<Device>> devices;
   devices.push_back(std::move(*opened));
-  if (options.context_tokens == 0) options.context_tokens = 160;
+  if (options.context_tokens == 0) options.context_tokens = 128;
   auto generator = Generator::open(std::filesystem::path(HADAL_TEST_DATA) / model,
                                    std::move(devices), {.engine = options});
   EXPECT_TRUE(generator) << generator.error().message;
@@ -127,7 +127,7 @@ TEST_P(SpeculationLaws, GuessesChangeTheTimeAndNothingElse) {
     drafted += with->told.usage.drafted_tokens;
     accepted += with->told.usage.accepted_tokens;
   }
-  EXPECT_GT(accepted, 20u);
+  EXPECT_GT(accepted, 5u);
   EXPECT_GT(drafted, accepted) << "some must have been wrong";
 }
 
