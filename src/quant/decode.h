@@ -27,6 +27,13 @@ void decode_q6_k(const void* blocks, float* values, size_t count);
 
 void decode_iq4_nl(const void* blocks, float* values, size_t count);
 void decode_iq4_xs(const void* blocks, float* values, size_t count);
+void decode_iq2_xxs(const void* blocks, float* values, size_t count);
+void decode_iq2_xs(const void* blocks, float* values, size_t count);
+void decode_iq2_s(const void* blocks, float* values, size_t count);
+void decode_iq3_xxs(const void* blocks, float* values, size_t count);
+void decode_iq3_s(const void* blocks, float* values, size_t count);
+void decode_iq1_s(const void* blocks, float* values, size_t count);
+void decode_iq1_m(const void* blocks, float* values, size_t count);
 void decode_mxfp4(const void* blocks, float* values, size_t count);
 
 // Calls decode_block(block, values of that block) for each block, on an aligned copy.

@@ -32,6 +32,13 @@ constexpr std::array kFormats = {
     row<BlockQ4_K>(QuantType::kQ4_K, "q4_k", kSuperBlockValues, decode_q4_k),
     row<BlockQ5_K>(QuantType::kQ5_K, "q5_k", kSuperBlockValues, decode_q5_k),
     row<BlockQ6_K>(QuantType::kQ6_K, "q6_k", kSuperBlockValues, decode_q6_k),
+    row<BlockIQ1_S>(QuantType::kIQ1_S, "iq1_s", kSuperBlockValues, decode_iq1_s),
+    row<BlockIQ1_M>(QuantType::kIQ1_M, "iq1_m", kSuperBlockValues, decode_iq1_m),
+    row<BlockIQ2_XXS>(QuantType::kIQ2_XXS, "iq2_xxs", kSuperBlockValues, decode_iq2_xxs),
+    row<BlockIQ2_XS>(QuantType::kIQ2_XS, "iq2_xs", kSuperBlockValues, decode_iq2_xs),
+    row<BlockIQ2_S>(QuantType::kIQ2_S, "iq2_s", kSuperBlockValues, decode_iq2_s),
+    row<BlockIQ3_XXS>(QuantType::kIQ3_XXS, "iq3_xxs", kSuperBlockValues, decode_iq3_xxs),
+    row<BlockIQ3_S>(QuantType::kIQ3_S, "iq3_s", kSuperBlockValues, decode_iq3_s),
     row<BlockIQ4_NL>(QuantType::kIQ4_NL, "iq4_nl", kSmallBlockValues, decode_iq4_nl),
     row<BlockIQ4_XS>(QuantType::kIQ4_XS, "iq4_xs", kSuperBlockValues, decode_iq4_xs),
     row<BlockMXFP4>(QuantType::kMXFP4, "mxfp4", kSmallBlockValues, decode_mxfp4),
@@ -83,18 +90,6 @@ std::string_view gguf_type_name(uint32_t gguf_type) {
       return "q8_1";
     case 15:
       return "q8_k";
-    case 16:
-      return "iq2_xxs";
-    case 17:
-      return "iq2_xs";
-    case 18:
-      return "iq3_xxs";
-    case 19:
-      return "iq1_s";
-    case 21:
-      return "iq3_s";
-    case 22:
-      return "iq2_s";
     case 24:
       return "i8";
     case 25:
@@ -105,8 +100,6 @@ std::string_view gguf_type_name(uint32_t gguf_type) {
       return "i64";
     case 28:
       return "f64";
-    case 29:
-      return "iq1_m";
     case 31:
       return "q4_0_4_4";
     case 32:

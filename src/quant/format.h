@@ -29,9 +29,16 @@ enum class QuantType : uint8_t {
   kQ4_K = 12,
   kQ5_K = 13,
   kQ6_K = 14,
+  kIQ2_XXS = 16,
+  kIQ2_XS = 17,
+  kIQ3_XXS = 18,
+  kIQ1_S = 19,
   kIQ4_NL = 20,
+  kIQ3_S = 21,
+  kIQ2_S = 22,
   kIQ4_XS = 23,
   kI32 = 26,  // whole numbers that ops hand to ops (Tensor alone): no format of weights
+  kIQ1_M = 29,
   kBF16 = 30,
   kMXFP4 = 39,
   kF8_E4M3 = 200,
@@ -56,7 +63,7 @@ const QuantFormat& quant_format(QuantType type);
 const QuantFormat* find_quant_format(std::string_view name);  // null: unknown
 const QuantFormat* find_gguf_format(uint32_t gguf_type);      // null: a type we do not read
 
-// The name GGUF gives a type number we cannot read ("iq2_xxs"), or "" if nobody has defined it: for
+// The name GGUF gives a type number we cannot read ("tq1_0"), or "" if nobody has defined it: for
 // error messages.
 std::string_view gguf_type_name(uint32_t gguf_type);
 

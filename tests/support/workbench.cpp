@@ -31,6 +31,20 @@ void set_scales(std::vector<std::byte>& bytes, Random& random, float magnitude) 
   }
 }
 
+// IQ1_M keeps its scale's bits in the upper four of four numbers.
+void set_split_scales(std::vector<std::byte>& bytes, Random& random, float magnitude) {
+  for (size_t i = 0; i < bytes.size(); i += sizeof(BlockIQ1_M)) {
+    BlockIQ1_M block;
+    std::memcpy(&block, bytes.data() + i, sizeof(block));
+    const uint32_t scale = random_scale(random, magnitude);
+    for (int j = 0; j < 4; ++j) {
+      const uint32_t four_bits = (scale >> (4 * j)) & 15;
+      block.scales[j] = static_cast<uint16_t>((block.scales[j] & 0x0fff) | (four_bits << 12));
+    }
+    std::memcpy(bytes.data() + i, &block, sizeof(block));
+  }
+}
+
 // Random bytes are any block but for its scale, which must be an ordinary number.
 void make_sane(QuantType type, std::vector<std::byte>& bytes, Random& random, float magnitude) {
   switch (type) {
@@ -64,6 +78,20 @@ void make_sane(QuantType type, std::vector<std::byte>& bytes, Random& random, fl
       return set_scales<BlockQ5_K>(bytes, random, magnitude);
     case QuantType::kQ6_K:
       return set_scales<BlockQ6_K>(bytes, random, magnitude);
+    case QuantType::kIQ1_S:
+      return set_scales<BlockIQ1_S>(bytes, random, magnitude);
+    case QuantType::kIQ2_XXS:
+      return set_scales<BlockIQ2_XXS>(bytes, random, magnitude);
+    case QuantType::kIQ2_XS:
+      return set_scales<BlockIQ2_XS>(bytes, random, magnitude);
+    case QuantType::kIQ2_S:
+      return set_scales<BlockIQ2_S>(bytes, random, magnitude);
+    case QuantType::kIQ3_XXS:
+      return set_scales<BlockIQ3_XXS>(bytes, random, magnitude);
+    case QuantType::kIQ3_S:
+      return set_scales<BlockIQ3_S>(bytes, random, magnitude);
+    case QuantType::kIQ1_M:
+      return set_split_scales(bytes, random, magnitude);
     case QuantType::kIQ4_NL:
       return set_scales<BlockIQ4_NL>(bytes, random, magnitude);
     case QuantType::kIQ4_XS:

@@ -227,7 +227,7 @@ std::vector<MalformedCase> malformed_cases() {
          return one_tensor({UINT32_MAX, UINT32_MAX, UINT32_MAX});
        }},
       {"TypeUnknown", "type 9999", [] { return one_tensor({256}, 9999); }},
-      {"TypeWithANameNotRead", "iq2_xxs", [] { return one_tensor({256}, 16); }},
+      {"TypeWithANameNotRead", "tq1_0", [] { return one_tensor({256}, 34); }},
       {"TypeOfOurOwn", "type 200", [] { return one_tensor({256}, 200); }},
       {"RowNoWholeNumberOfBlocks", "rows of 33 values",
        [] {

@@ -7,10 +7,12 @@
 #include <cstring>
 #include <fstream>
 #include <ostream>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "quant/format.h"
+#include "quant/grids.h"
 
 namespace hadal {
 namespace {
@@ -98,6 +100,30 @@ TEST_P(Decode, WritesOnlyItsValues) {
   format.decode(blocks.data(), values.data(), values.size() - 1);
   EXPECT_EQ(values.back(), 42.0f);
   format.decode(nullptr, values.data(), 0);  // an empty row
+}
+
+// The vectors' random blocks name some of a grid's entries; this holds all. The numbers are zlib's
+// crc32 of the packed entries (little endian) of PyPI gguf 0.19's grids.
+uint32_t crc32_of(std::span<const uint16_t> grid) {
+  uint32_t crc = ~0u;
+  const auto add = [&](uint32_t byte) {
+    crc ^= byte;
+    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ (crc & 1 ? 0xedb88320u : 0u);
+  };
+  for (const uint16_t entry : grid) {
+    add(entry & 255u);
+    add(entry >> 8);
+  }
+  return ~crc;
+}
+
+TEST(Grids, AreThoseOfTheIndependentImplementation) {
+  EXPECT_EQ(crc32_of(kIq2XxsGrid), 0xd01c53f2u);
+  EXPECT_EQ(crc32_of(kIq2XsGrid), 0x622e679au);
+  EXPECT_EQ(crc32_of(kIq2SGrid), 0xf8ad4e5eu);
+  EXPECT_EQ(crc32_of(kIq3XxsGrid), 0xf68a6a07u);
+  EXPECT_EQ(crc32_of(kIq3SGrid), 0xa43c1089u);
+  EXPECT_EQ(crc32_of(kIq1Grid), 0xa0911588u);
 }
 
 std::string format_name(const ::testing::TestParamInfo<QuantFormat>& test) {
