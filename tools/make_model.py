@@ -11,6 +11,7 @@ stacks). DeepSeek's true widths with few layers: --shape deepseek-v3 --layers 2 
 """
 
 import argparse
+import itertools
 import json
 import math
 import shutil
@@ -81,7 +82,8 @@ SHAPES = {
 }
 # What a row that is no whole number of 256-value blocks is stored in instead, as llama.cpp's quantizer falls back.
 SHORT_ROW_FALLBACK = {"q2_k": "iq4_nl", "q3_k": "iq4_nl", "iq4_xs": "iq4_nl", "q4_k": "q5_0", "q5_k": "q5_1",
-                      "q6_k": "q8_0"}
+                      "q6_k": "q8_0", **{name: "iq4_nl" for name in TYPES if name[:3] in ("iq1", "iq2", "iq3")}}
+MIXES = {"q4_k_m": ("q4_k", "q6_k"), "many": tuple(name for name in TYPES if name in FORMATS)}
 
 
 def main() -> None:
@@ -90,17 +92,18 @@ def main() -> None:
     parser.add_argument("--shape", choices=SHAPES, required=True)
     parser.add_argument("--format", choices=("gguf", "huggingface"), default="gguf")
     parser.add_argument("--type", choices=FORMATS, help="how matrices are stored (default: q8_0, a folder bf16)")
-    parser.add_argument("--mix", choices=("q4_k_m",),
-                        help="for a GGUF: the output and half of the layers' attn_v and ffn_down in q6_k, the rest q4_k")
+    parser.add_argument("--mix", choices=MIXES,
+                        help="for a GGUF. q4_k_m: the output and half of the layers' attn_v and ffn_down in q6_k, the "
+                             "rest q4_k; many: the matrices take turns through every format")
     parser.add_argument("--layers", type=int, help="make the first N layers alone")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     arguments = parser.parse_args()
     if arguments.layers is not None and arguments.layers < 1:
         parser.error("--layers must be at least 1")
-    if arguments.mix and (arguments.format != "gguf" or arguments.type not in (None, "q4_k")):
-        parser.error("--mix q4_k_m is a GGUF of q4_k and q6_k")
-    stored = arguments.type or ("q4_k" if arguments.mix else "q8_0" if arguments.format == "gguf" else "bf16")
+    if arguments.mix and (arguments.format != "gguf" or arguments.type not in (None, MIXES[arguments.mix][0])):
+        parser.error(f"--mix {arguments.mix} is a GGUF of {', '.join(MIXES[arguments.mix])}")
+    stored = arguments.type or (MIXES[arguments.mix][0] if arguments.mix else "q8_0" if arguments.format == "gguf" else "bf16")
     if arguments.format == "gguf" and stored not in TYPES:
         parser.error(f"GGUF has no {stored}; --format huggingface has")
     if arguments.format == "huggingface" and stored.upper() not in DTYPE_BYTES:
@@ -126,7 +129,10 @@ def write_gguf(arguments: argparse.Namespace, family: str, config: dict[str, Any
     writer.add("general.quantization_version", 2)
     if (factors := architectures.llama3_factors(config)) is not None:
         writer.add_tensor("rope_freqs.weight", "f32", factors.shape, factors)
+    turns = itertools.cycle(MIXES["many"])
     for tensor in (deepseek.gguf_model_tensors if latent else architectures.model_tensors)(config):
+        if arguments.mix == "many" and len(tensor.shape) > 1:
+            stored = next(turns)
         name = gguf_type(tensor, config, stored, arguments.mix)
         writer.add_tensor(tensor.gguf_name, name, tensor.shape, weights(tensor, config, name, arguments.seed))
     check_space(arguments.output, writer.data_bytes() + HEADER_BYTES_MAX)

@@ -19,11 +19,16 @@ CENTRED_4, CENTRED_5 = 255 / 12, 1023 / 12
 SCALES_6, SIGNED_SCALES_6 = 63 * 127 / 6, 4095 / 12 + 0.25
 IQ4 = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113]
 IQ4_SQUARE = sum(value * value for value in IQ4) / 16
+# Grid formats: the mean square of the grid's levels, times that of 2 x + 1 for sub-scales x of 4 or 3 bits.
+ODD_16, ODD_8 = 341, 85
+IQ1_SQUARE = ODD_8 * (0.594177 + 1 / 64)
 UNIT_DEVIATION = {name: math.sqrt(square) for name, square in {
     "q4_0": CENTRED_4 + 0.25, "q4_1": CENTRED_4, "q5_0": CENTRED_5 + 0.25, "q5_1": CENTRED_5,
     "q8_0": 65535 / 12 + 0.25, "q2_k": 15 * 31 / 6 * 15 / 12, "q3_k": SIGNED_SCALES_6 * (63 / 12 + 0.25),
     "q4_k": SCALES_6 * CENTRED_4, "q5_k": SCALES_6 * CENTRED_5, "q6_k": (65535 / 12 + 0.25) * (4095 / 12 + 0.25),
     "iq4_nl": IQ4_SQUARE, "iq4_xs": SIGNED_SCALES_6 * IQ4_SQUARE,
+    "iq2_xxs": ODD_16 / 64 * 534.430, "iq2_xs": ODD_16 / 64 * 586.476, "iq2_s": ODD_16 / 64 * 596.842,
+    "iq3_xxs": ODD_16 / 16 * 951.641, "iq3_s": ODD_16 * 57.6719, "iq1_s": IQ1_SQUARE, "iq1_m": IQ1_SQUARE,
     "mxfp4": (0.25 + 1 + 2.25 + 4 + 9 + 16 + 36) / 8}.items()}
 
 # Where a block's f16 scale stands, and its minimum with what it is in scales.
@@ -77,6 +82,10 @@ def make_blocks(generator: numpy.random.Generator, blocks: numpy.ndarray, name: 
     # The sign is random: quants round zero reach one step further down than up, which would add up over a row.
     signs = generator.integers(0, 2, len(blocks), dtype=numpy.int8).astype(numpy.float32) * 2 - 1
     scales = (signs * scale).astype(numpy.float16)
+    if name == "iq1_m":  # four bits of the scale in the top of each of the last four 16-bit words, the lowest first
+        words = blocks[:, 48:].view(numpy.uint16)
+        words[:] = (words & 0xfff) | (scales.view(numpy.uint16)[:, None] >> numpy.array([0, 4, 8, 12], numpy.uint16)) << 12
+        return blocks
     put_f16(blocks, SCALE_OFFSET.get(name, 0), scales)
     if name in MINIMUM:
         offset, factor = MINIMUM[name]

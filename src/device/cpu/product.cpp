@@ -37,6 +37,20 @@ std::optional<IntegerFormat> integer_format(QuantType type) {
       return kInt_IQ4_XS;
     case QuantType::kMXFP4:
       return kInt_MXFP4;
+    case QuantType::kIQ1_S:
+      return kInt_IQ1_S;
+    case QuantType::kIQ1_M:
+      return kInt_IQ1_M;
+    case QuantType::kIQ2_XXS:
+      return kInt_IQ2_XXS;
+    case QuantType::kIQ2_XS:
+      return kInt_IQ2_XS;
+    case QuantType::kIQ2_S:
+      return kInt_IQ2_S;
+    case QuantType::kIQ3_XXS:
+      return kInt_IQ3_XXS;
+    case QuantType::kIQ3_S:
+      return kInt_IQ3_S;
     default:
       return std::nullopt;
   }

@@ -45,18 +45,23 @@ inline Bytes halves(const void* p) {
   return _mm256_and_si256(shifted, _mm256_set1_epi8(15));
 }
 
+// Byte i all ones where bit i of a 32-bit number is set.
+inline Bytes spread_bits(uint32_t bits) {
+  const __m256i spread =
+      _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int>(bits)),
+                          _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2,
+                                           2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3));
+  const __m256i others = _mm256_set1_epi64x(0x7fbfdfeff7fbfdfe);  // all bits but byte i's i-th
+  return _mm256_cmpeq_epi8(_mm256_or_si256(spread, others), _mm256_set1_epi8(-1));
+}
+
 // values + amount where the bit of a 32-bit number is set.
 inline Bytes add_at_bits(Bytes values, const void* bits, int8_t amount) {
 #if defined(__AVX512BW__)
   return _mm256_mask_add_epi8(values, load_u32(bits), values, _mm256_set1_epi8(amount));
 #else
-  const __m256i spread =
-      _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int>(load_u32(bits))),
-                          _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2,
-                                           2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3));
-  const __m256i others = _mm256_set1_epi64x(0x7fbfdfeff7fbfdfe);  // all bits but byte i's i-th
-  const __m256i set = _mm256_cmpeq_epi8(_mm256_or_si256(spread, others), _mm256_set1_epi8(-1));
-  return _mm256_add_epi8(values, _mm256_and_si256(set, _mm256_set1_epi8(amount)));
+  return _mm256_add_epi8(values,
+                         _mm256_and_si256(spread_bits(load_u32(bits)), _mm256_set1_epi8(amount)));
 #endif
 }
 

@@ -4,6 +4,7 @@
 #include "device/cpu/kernels/attention.h"
 #include "device/cpu/kernels/decode.h"
 #include "device/cpu/kernels/float_matmul.h"
+#include "device/cpu/kernels/formats_grid.h"
 #include "device/cpu/kernels/integer_gemm.h"
 #include "device/cpu/kernels/integer_gemv.h"
 #include "device/cpu/kernels/quantize.h"
@@ -41,6 +42,13 @@ constexpr KernelTable make_table(const char* name, const char* title) {
   table.integer[kInt_IQ4_NL] = integer_kernels<IQ4_NL>();
   table.integer[kInt_IQ4_XS] = integer_kernels<IQ4_XS>();
   table.integer[kInt_MXFP4] = integer_kernels<MXFP4>();
+  table.integer[kInt_IQ1_S] = integer_kernels<IQ1_S>();
+  table.integer[kInt_IQ1_M] = integer_kernels<IQ1_M>();
+  table.integer[kInt_IQ2_XXS] = integer_kernels<IQ2_XXS>();
+  table.integer[kInt_IQ2_XS] = integer_kernels<IQ2_XS>();
+  table.integer[kInt_IQ2_S] = integer_kernels<IQ2_S>();
+  table.integer[kInt_IQ3_XXS] = integer_kernels<IQ3_XXS>();
+  table.integer[kInt_IQ3_S] = integer_kernels<IQ3_S>();
   table.floating[kFloat_F32] = float_kernels<F32>();
   table.floating[kFloat_F16] = float_kernels<F16>();
   table.floating[kFloat_BF16] = float_kernels<BF16>();

@@ -24,6 +24,13 @@ enum IntegerFormat : int {
   kInt_IQ4_NL,
   kInt_IQ4_XS,
   kInt_MXFP4,
+  kInt_IQ1_S,
+  kInt_IQ1_M,
+  kInt_IQ2_XXS,
+  kInt_IQ2_XS,
+  kInt_IQ2_S,
+  kInt_IQ3_XXS,
+  kInt_IQ3_S,
   kIntegerFormats,
 };
 enum FloatFormat : int { kFloat_F32, kFloat_F16, kFloat_BF16, kFloat_F8, kFloatFormats };
