@@ -131,6 +131,15 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
       ->envname("HADAL_CONTEXT")
       ->check(CLI::Range(0u, 1u << 24).description(""))
       ->type_name("N");
+  command
+      .add_option_function<std::string>(
+          "--kv-cache",
+          [&options](const std::string& name) { options.kv_type = find_quant_format(name)->type; },
+          "What keys and values are kept as: f16, bf16, f32 or, in half the memory of f16, q8_0\n"
+          "(default: the model's own, f16 or bf16)")
+      ->envname("HADAL_KV_CACHE")
+      ->check(CLI::IsMember(std::vector<std::string>{"f16", "bf16", "f32", "q8_0"}))
+      ->type_name("TYPE");
 }
 
 void add_speculation_option(CLI::App& command, ModelOptions& options) {
@@ -166,6 +175,7 @@ Result<std::unique_ptr<Generator>> open_model(CommandContext& context, const Mod
   generator.chat_template = std::move(chat_template);
   generator.engine.context_tokens = options.context_tokens;
   generator.engine.step_tokens_max = step_tokens_max;
+  generator.engine.kv_type = options.kv_type;
   generator.engine.speculation = options.speculation;
   const std::string what = fmt::format("loading {}", path.filename().string());
   generator.engine.progress = [&](const LoadProgress& progress) {

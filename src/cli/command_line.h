@@ -30,13 +30,15 @@ struct CommandContext {
   double read_bytes_per_s = 0;  // of the device, measured when --verbose first needs it
 };
 
-// What every command that runs a model takes: --device, --threads, --instruction-set, --context.
+// What every command that runs a model takes: --device, --threads, --instruction-set, --context,
+// --kv-cache.
 struct ModelOptions {
   std::string model;  // a name or a path; "" = the default model
   std::string device = "cpu";
   uint32_t threads = 0;
   std::string instruction_set;
   uint32_t context_tokens = 0;
+  std::optional<QuantType> kv_type;  // none: the model's own
   Speculation speculation = Speculation::kOff;
 };
 void add_model_options(CLI::App& command, ModelOptions& options);

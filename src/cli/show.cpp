@@ -73,7 +73,8 @@ nlohmann::ordered_json describe(const ModelFile& file) {
       d["width"] = (*config)->width;
       d["vocabulary"] = (*config)->vocabulary;
       d["context"] = (*config)->context_max;
-      d["kv_bytes_per_token"] = (*config)->kv_layout().bytes_per_token(QuantType::kF16);
+      const KvLayout kv = (*config)->kv_layout();
+      d["kv_bytes_per_token"] = kv.bytes_per_token(kv.type);
       for (const std::string& warning : (*config)->warnings) d["warnings"].push_back(warning);
     } else {
       d["cannot_run"] = config.error().message;

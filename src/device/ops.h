@@ -92,13 +92,25 @@ struct SequenceLayout {
   uint32_t sequences() const { return static_cast<uint32_t>(sequence_starts.size()) - 1; }
 };
 
-// One layer's part of a paged cache (vLLM's layout, arXiv 2309.06180). f32, f16 or bf16; rounded to
-// nearest, ties to even. A cache of latents (LatentAttentionArgs) has keys alone.
+// One layer's part of a paged cache (vLLM's layout, arXiv 2309.06180). f32, f16 or bf16, rounded to
+// nearest, ties to even; or q8_0 as encode_q8_0 (quant/encode.h) makes it, whose rows are filled up
+// with zeros to whole blocks and whose heads, where there are several, are whole blocks. A cache of
+// latents (LatentAttentionArgs) has keys alone.
 struct PagedKv {
-  Tensor keys;    // [blocks * block_tokens, kv_heads * key_width]
-  Tensor values;  // [blocks * block_tokens, kv_heads * value_width], or none
+  Tensor keys;    // [blocks * block_tokens, cache_columns(type, kv_heads * key_width)]
+  Tensor values;  // [blocks * block_tokens, cache_columns(type, kv_heads * value_width)], or none
   uint32_t block_tokens = 0;
 };
+
+constexpr bool is_cache_type(QuantType type) {
+  return type == QuantType::kF32 || type == QuantType::kF16 || type == QuantType::kBF16 ||
+         type == QuantType::kQ8_0;
+}
+// What a row of so many values takes, in values.
+inline uint32_t cache_columns(QuantType type, uint32_t columns) {
+  const uint32_t block = quant_format(type).block_values;
+  return (columns + block - 1) / block * block;
+}
 
 // Puts the keys and values of a batch's tokens into the cache, at their positions.
 struct StoreKvArgs {
@@ -143,11 +155,13 @@ struct HeadMatrices {
 //   out[t, h] = V_h (sum over p of softmax_p(score) latent[p])
 //
 // This, the absorbed form, equals attention with keys K_h latent[p] | shared[p] and values V_h
-// latent[p]. A device may compute either: a function of a sequence's length (its greatest position
-// in the batch) alone, never of the chunk or of what else is in the batch.
+// latent[p]. A device may compute either. Which one is a function of how many tokens the sequence
+// has in the batch and of its length (its greatest position), never of what else is in the batch:
+// one token against a long past is cheaper absorbed, a chunk of a prompt expanded, and both reach
+// the same length. So a sequence's outputs may depend on how it is cut into steps, within rounding.
 struct LatentAttentionArgs {
   Tensor query;   // [tokens, heads * (nope + rope)], of each head the last rope values rotated
-  PagedKv cache;  // keys: [blocks * block_tokens, latent + rope]; no values
+  PagedKv cache;  // keys: of latent + rope values; no values
   SequenceLayout layout;
   HeadMatrices keys;    // latent -> nope; may be transposed
   HeadMatrices values;  // latent -> value_width; not transposed

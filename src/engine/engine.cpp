@@ -69,10 +69,6 @@ Status check_options(const EngineOptions& options) {
     return fail("a step of {} tokens is too long: at most {}", options.step_tokens_max,
                 uint32_t{Engine::kStepTokensMost});
   }
-  if (options.kv_type && !is_kv_type(*options.kv_type)) {
-    return fail("keys and values cannot be kept as {}, only as f16, bf16 or f32",
-                quant_format(*options.kv_type).name);
-  }
   return {};
 }
 
@@ -167,6 +163,7 @@ Status Engine::State::load(const EngineOptions& options) {
   HADAL_TRY(info.architecture, file->architecture());
   HADAL_TRY(const Architecture* architecture, find_architecture(info.architecture));
   HADAL_TRY(config, architecture->read_config(file->metadata(), file->tensors()));
+  HADAL_TRY_VOID(check_kv_type(config->kv_layout(), kv_type(options)));
   const Manifest manifest = architecture->manifest(*config, file->tensors(), file->dialect());
   limits = {.tokens_max = options.step_tokens_max,
             .logit_rows_max = logit_rows_for(config->vocabulary, options)};

@@ -28,7 +28,8 @@ struct DecoderConfig : CommonConfig {
   KvLayout kv_layout() const override {
     return {.layers = layers,
             .key_columns = kv_heads * head_width,
-            .value_columns = kv_heads * head_width};
+            .value_columns = kv_heads * head_width,
+            .kv_heads = kv_heads};
   }
 };
 

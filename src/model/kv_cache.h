@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -21,19 +22,22 @@ struct KvLayout {
   uint32_t layers = 0;
   uint32_t key_columns = 0;    // kv_heads * width; of latent attention: latent + shared key part
   uint32_t value_columns = 0;  // kv_heads * width; of latent attention: none
+  uint32_t kv_heads = 1;
   QuantType type = QuantType::kF16;  // what the values are kept as unless someone asks for another
-  uint64_t bytes_per_token(QuantType type) const {
-    return uint64_t{layers} * (row_bytes(type, key_columns) + row_bytes(type, value_columns));
+  uint64_t bytes_per_token(QuantType kept) const {
+    return uint64_t{layers} * (row_bytes(kept, cache_columns(kept, key_columns)) +
+                               row_bytes(kept, cache_columns(kept, value_columns)));
   }
 };
 
-constexpr bool is_kv_type(QuantType type) {
-  return type == QuantType::kF16 || type == QuantType::kBF16 || type == QuantType::kF32;
-}
+// The types that a person may ask for, as they are written.
+inline constexpr std::string_view kKvTypeNames = "f16, bf16, f32 or q8_0";
+// Whether keys and values of this shape can be kept so. Errors name the type and what there is.
+Status check_kv_type(const KvLayout& layout, QuantType type);
 
 class KvCache {
  public:
-  // layer_devices: [layers]. type: kF16, kBF16 or kF32. Memory is committed as blocks are first
+  // layer_devices: [layers]. type: as check_kv_type has it. Memory is committed as blocks are first
   // used.
   static Result<KvCache> create(const KvLayout& layout, QuantType type, uint32_t blocks,
                                 std::span<Device* const> layer_devices);

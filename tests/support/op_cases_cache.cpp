@@ -3,7 +3,6 @@
 #include <memory>
 #include <numeric>
 
-#include "base/float_types.h"
 #include "base/sizes.h"
 #include "support/op_cases.h"
 #include "support/workbench.h"
@@ -28,8 +27,9 @@ struct CacheCase {
 // The data of a case: the whole of every sequence, and where its blocks lie.
 struct CacheData {
   CacheCase c;
-  std::vector<Matrix> keys, values;  // by sequence: [past + now, kv_heads * width]
-  Matrix query;                      // [tokens of this batch, heads * key_width]
+  std::vector<Matrix> keys, values;            // by sequence: [past + now, kv_heads * width]
+  std::vector<Matrix> kept_keys, kept_values;  // what the cache makes of them
+  Matrix query;                                // [tokens of this batch, heads * key_width]
   std::vector<uint32_t> tables;
   uint32_t blocks = 0, blocks_per_sequence_max = 0;
 };
@@ -71,6 +71,10 @@ CacheData make_data(const CacheCase& c, Random& random) {
                   data.values[s].values.begin());
     }
   }
+  for (size_t s = 0; s < data.keys.size(); ++s) {
+    data.kept_keys.push_back(kept_by_cache(c.type, data.keys[s]));
+    data.kept_values.push_back(kept_by_cache(c.type, data.values[s]));
+  }
   return data;
 }
 
@@ -108,8 +112,10 @@ SequenceLayout layout_of(const CacheData& data, const Part& part) {
 
 PagedKv fill_cache(const CacheData& data, Workbench& bench, Device& device) {
   const uint32_t rows = data.blocks * data.c.block_tokens;
-  const PagedKv cache{bench.blank_of(data.c.type, rows, data.keys[0].columns),
-                      bench.blank_of(data.c.type, rows, data.values[0].columns),
+  const auto part = [&](uint32_t columns) {
+    return bench.blank_of(data.c.type, rows, cache_columns(data.c.type, columns));
+  };
+  const PagedKv cache{part(data.keys[0].columns), part(data.values[0].columns),
                       data.c.block_tokens};
   for (const bool past : {true, false}) {
     const Part part = make_part(data, past);
@@ -120,11 +126,6 @@ PagedKv fill_cache(const CacheData& data, Workbench& bench, Device& device) {
                            layout_of(data, part)});
   }
   return cache;
-}
-
-float stored_value(QuantType type, float value) {
-  if (type == QuantType::kF16) return f16_to_float(float_to_f16(value));
-  return type == QuantType::kBF16 ? bf16_to_float(float_to_bf16(value)) : value;
 }
 
 // The cache itself. Rows nobody wrote still hold NaN, which is shown as 12345.
@@ -143,7 +144,7 @@ Result<std::vector<float>> run_store(const CacheData& data, Device& device) {
 OpExpectation expect_store(const CacheData& data) {
   OpExpectation expected;
   const auto add = [&](const std::vector<Matrix>& parts) {
-    const uint32_t columns = parts[0].columns;
+    const uint32_t columns = cache_columns(data.c.type, parts[0].columns);
     std::vector<double> cache(size_t{data.blocks} * data.c.block_tokens * columns, 12345);
     for (size_t s = 0; s < parts.size(); ++s) {
       for (uint32_t p = 0; p < parts[s].rows; ++p) {
@@ -151,14 +152,14 @@ OpExpectation expect_store(const CacheData& data) {
             data.tables[s * data.blocks_per_sequence_max + p / data.c.block_tokens];
         const size_t row = size_t{block} * data.c.block_tokens + p % data.c.block_tokens;
         for (uint32_t i = 0; i < columns; ++i) {
-          cache[row * columns + i] = stored_value(data.c.type, parts[s].at(p, i));
+          cache[row * columns + i] = i < parts[s].columns ? double{parts[s].at(p, i)} : 0;
         }
       }
     }
     expected.values.insert(expected.values.end(), cache.begin(), cache.end());
   };
-  add(data.keys);
-  add(data.values);
+  add(data.kept_keys);
+  add(data.kept_values);
   expected.scales.assign(expected.values.size(), 0.0);
   return expected;
 }
@@ -192,7 +193,7 @@ void expect_head(const CacheData& data, size_t s, uint32_t position, uint32_t he
   for (uint32_t p = 0; p <= position; ++p) {
     double dot = 0, length = 0;
     for (uint32_t i = 0; i < c.key_width; ++i) {
-      const double key = stored_value(c.type, data.keys[s].at(p, kv_head * c.key_width + i));
+      const double key = double{data.kept_keys[s].at(p, kv_head * c.key_width + i)};
       dot += double{query[i]} * key;
       length += key * key;
     }
@@ -205,7 +206,7 @@ void expect_head(const CacheData& data, size_t s, uint32_t position, uint32_t he
   for (uint32_t i = 0; i < c.value_width; ++i) {
     double sum = 0, value_greatest = 0;
     for (uint32_t p = 0; p <= position; ++p) {
-      const double value = stored_value(c.type, data.values[s].at(p, kv_head * c.value_width + i));
+      const double value = double{data.kept_values[s].at(p, kv_head * c.value_width + i)};
       sum += weights[p] / total * value;
       value_greatest = std::max(value_greatest, std::abs(value));
     }
@@ -247,9 +248,11 @@ std::vector<CacheCase> list_cache_cases() {
   struct Heads {
     uint32_t heads, kv_heads;
   };
-  for (const QuantType type : {QuantType::kF32, QuantType::kF16, QuantType::kBF16}) {
+  for (const QuantType type :
+       {QuantType::kF32, QuantType::kF16, QuantType::kBF16, QuantType::kQ8_0}) {
     for (const Heads heads : {Heads{2, 2}, Heads{9, 3}, Heads{8, 1}, Heads{1, 1}}) {
       for (const uint32_t width : {20u, 64u, 128u}) {
+        if (type == QuantType::kQ8_0 && heads.kv_heads > 1 && width % 32 != 0) continue;
         CacheCase c{.type = type,
                     .heads = heads.heads,
                     .kv_heads = heads.kv_heads,
@@ -287,6 +290,7 @@ std::vector<CacheCase> list_cache_cases() {
     c.value_magnitude = 3e3f;
     c.strided = true;
     list.push_back(c);
+    if (type == QuantType::kQ8_0) continue;  // heads in whole blocks
     c = {.type = type, .heads = 6, .kv_heads = 2, .key_width = 48, .value_width = 24};
     c.sequences = {{40, 7}, {3, 1}};
     list.push_back(c);

@@ -3,7 +3,6 @@
 #include <memory>
 #include <numeric>
 
-#include "base/float_types.h"
 #include "base/sizes.h"
 #include "support/op_cases.h"
 #include "support/workbench.h"
@@ -36,6 +35,7 @@ struct LatentCase {
 struct LatentData {
   LatentCase c;
   std::vector<Matrix> rows;  // by sequence: [past + now, latent + rope]
+  std::vector<Matrix> kept;  // what the cache makes of them
   Matrix query;              // [tokens of this batch, heads * (nope + rope)]
   // kFused: one, [heads * (nope + value), latent]. Else by head: keys [latent, nope], values
   // [value, latent]; flat: one each, of all heads' rows.
@@ -56,12 +56,7 @@ struct LatentData {
     if (c.form == Form::kFlat) return values[0].decoded.at(head * c.value + r, column);
     return values[head].decoded.at(r, column);
   }
-  float cached(size_t s, uint32_t p, uint32_t column) const {
-    const float value = rows[s].at(p, column);
-    if (c.cache == QuantType::kF32) return value;
-    return c.cache == QuantType::kF16 ? f16_to_float(float_to_f16(value))
-                                      : bf16_to_float(float_to_bf16(value));
-  }
+  float cached(size_t s, uint32_t p, uint32_t column) const { return kept[s].at(p, column); }
 };
 
 LatentData make_data(const LatentCase& c, Random& random) {
@@ -71,6 +66,7 @@ LatentData make_data(const LatentCase& c, Random& random) {
     tokens += sequence.now;
     const uint32_t length = sequence.past + sequence.now;
     data.rows.push_back(random_matrix(random, length, c.latent + c.rope));
+    data.kept.push_back(kept_by_cache(c.cache, data.rows.back()));
     data.blocks_per_sequence_max = std::max(
         data.blocks_per_sequence_max, static_cast<uint32_t>(divide_up(length, c.block_tokens)));
   }
@@ -159,10 +155,10 @@ LatentMatrices load_matrices(const LatentData& data, Workbench& bench) {
 Result<std::vector<float>> run_latent(const LatentData& data, Device& device) {
   const LatentCase& c = data.c;
   Workbench bench(device);
-  const PagedKv cache{
-      .keys = bench.blank_of(c.cache, data.blocks * c.block_tokens, c.latent + c.rope),
-      .values = {},
-      .block_tokens = c.block_tokens};
+  const PagedKv cache{.keys = bench.blank_of(c.cache, data.blocks * c.block_tokens,
+                                             cache_columns(c.cache, c.latent + c.rope)),
+                      .values = {},
+                      .block_tokens = c.block_tokens};
   for (const bool past : {true, false}) {
     const Part part = make_part(data, past);
     if (part.rows.rows == 0) continue;
@@ -268,7 +264,8 @@ std::string name_of(const LatentCase& c) {
 std::vector<LatentCase> list_cases() {
   const std::vector<Span> some = {{9, 1}, {0, 5}, {33, 2}};
   std::vector<LatentCase> list;
-  for (const QuantType cache : {QuantType::kBF16, QuantType::kF16, QuantType::kF32}) {
+  for (const QuantType cache :
+       {QuantType::kBF16, QuantType::kF16, QuantType::kF32, QuantType::kQ8_0}) {
     for (const Form form : {Form::kFused, Form::kStacks, Form::kFlat}) {
       LatentCase c{.cache = cache,
                    .form = form,
@@ -342,6 +339,15 @@ std::vector<LatentCase> list_cases() {
                      .sequences = {{1200, 3}, {0, 150}, {4, 0}, {700, 1}}};
   list.push_back(lengthy);
   lengthy.form = Form::kStacks;
+  list.push_back(lengthy);
+  lengthy.heads = 1;
+  lengthy.nope = 8;
+  lengthy.latent = 24;
+  lengthy.sequences = {{450, 130}, {20, 1}};
+  lengthy.strided = true;
+  list.push_back(lengthy);
+  lengthy.cache = QuantType::kQ8_0;
+  lengthy.form = Form::kFused;
   list.push_back(lengthy);
   list.push_back({.heads = 1, .latent = 1, .nope = 1, .rope = 2, .value = 1, .sequences = some});
   list.push_back({.heads = 7, .latent = 5, .nope = 3, .rope = 2, .value = 17, .sequences = some});

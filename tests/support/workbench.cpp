@@ -1,5 +1,6 @@
 #include "support/workbench.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -129,6 +130,24 @@ Matrix random_matrix(Random& random, uint32_t rows, uint32_t columns, float devi
   return matrix;
 }
 
+Matrix kept_by_cache(QuantType type, const Matrix& rows) {
+  Matrix kept = rows;
+  for (size_t i = 0; i < kept.values.size(); ++i) {
+    float& value = kept.values[i];
+    if (type == QuantType::kF16) value = f16_to_float(float_to_f16(value));
+    if (type == QuantType::kBF16) value = bf16_to_float(float_to_bf16(value));
+    if (type != QuantType::kQ8_0) continue;
+    const size_t row = i / rows.columns * rows.columns, first = row + i % rows.columns / 32 * 32;
+    float greatest = 0;
+    for (size_t k = first; k < std::min<size_t>(first + 32, row + rows.columns); ++k) {
+      greatest = std::max(greatest, std::abs(rows.values[k]));
+    }
+    const float number = greatest == 0 ? 0 : std::nearbyint(value * (127.0f / greatest));
+    value = number * f16_to_float(float_to_f16(greatest / 127.0f));
+  }
+  return kept;
+}
+
 StoredWeight random_weight(Random& random, QuantType type, uint32_t rows, uint32_t columns,
                            float magnitude) {
   StoredWeight weight{.type = type, .decoded = random_matrix(random, rows, columns, magnitude)};
@@ -255,17 +274,15 @@ Weight Workbench::stack(std::span<const StoredWeight> experts, Stacking stacking
 
 Result<std::vector<float>> Workbench::finish(const Tensor& tensor) {
   std::vector<float> values(size_t{tensor.rows} * tensor.columns);
-  if (tensor.type == QuantType::kF16 || tensor.type == QuantType::kBF16) {
-    std::vector<uint16_t> halves(values.size());
-    device_.read(tensor, halves.data());
-    quant_format(tensor.type).decode(halves.data(), values.data(), values.size());
-  } else if (tensor.type == QuantType::kI32) {
+  if (tensor.type == QuantType::kI32) {
     std::vector<int32_t> whole(values.size());
     device_.read(tensor, whole.data());
     for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(whole[i]);
   } else {
-    CHECK(tensor.type == QuantType::kF32);
-    device_.read(tensor, values.data());
+    CHECK(is_cache_type(tensor.type));
+    std::vector<std::byte> bytes(tensor.rows * row_bytes(tensor.type, tensor.columns));
+    device_.read(tensor, bytes.data());
+    quant_format(tensor.type).decode(bytes.data(), values.data(), values.size());
   }
   HADAL_TRY_VOID(device_.wait());
   for (const Strided& strided : strided_) {

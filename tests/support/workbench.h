@@ -36,6 +36,9 @@ using Random = std::mt19937_64;
 
 Matrix random_matrix(Random& random, uint32_t rows, uint32_t columns, float deviation = 1.0f);
 
+// What a cache of this type keeps of rows, by its definition (PagedKv).
+Matrix kept_by_cache(QuantType type, const Matrix& rows);
+
 // The bytes of a stored weight and the exact values they mean.
 struct StoredWeight {
   QuantType type = QuantType::kF32;
@@ -71,7 +74,7 @@ class Workbench {
   enum class Stacking { kPieces, kOne };
   Weight stack(std::span<const StoredWeight> experts, Stacking stacking);
 
-  // The tensor's values (f32, f16, bf16 or i32), packed. Errors: a failed op, a write between rows.
+  // The tensor's values (a cache's type or i32), packed. Errors: a failed op, a write between rows.
   Result<std::vector<float>> finish(const Tensor& tensor);
 
  private:

@@ -6,8 +6,10 @@
 
 #include "base/sizes.h"
 #include "device/cpu/arena.h"
+#include "device/cpu/cache_rows.h"
 #include "device/cpu/cpu_ops.h"
-#include "device/device.h"
+#include "device/paged_rows.h"
+#include "quant/encode.h"
 
 namespace hadal::cpu {
 namespace {
@@ -16,60 +18,43 @@ constexpr uint32_t kTileRows = 64;  // query rows that read a key at once, unles
 constexpr uint32_t kPartLeast = 256;     // positions: fewer are not worth a part of their own
 constexpr uint32_t kItemsPerThread = 2;  // wanted, before the past is cut
 
-void check_layout(const SequenceLayout& layout, uint32_t tokens) {
-  const auto& starts = layout.sequence_starts;
-  CHECK(starts.size() >= 1 && starts.front() == 0 && starts.back() == tokens);
-  CHECK(layout.positions.size() == tokens);
-  CHECK(layout.block_tables.size() >= size_t{layout.sequences()} * layout.blocks_per_sequence_max);
-  for (uint32_t s = 0; s < layout.sequences(); ++s) CHECK(starts[s] <= starts[s + 1]);
-}
-
-void check_cache(const Tensor& cache, const Device& device) {
-  CHECK(cache && cache.device == &device && cache.row_stride >= cache.columns);
-  CHECK(cache.type == QuantType::kF32 || cache.type == QuantType::kF16 ||
-        cache.type == QuantType::kBF16);
-}
-
-size_t cache_row(const PagedKv& cache, const SequenceLayout& layout, uint32_t sequence,
-                 uint32_t position) {
-  const uint32_t block = position / cache.block_tokens;
-  CHECK(block < layout.blocks_per_sequence_max);
-  const size_t row =
-      size_t{layout.block_tables[size_t{sequence} * layout.blocks_per_sequence_max + block]} *
-          cache.block_tokens +
-      position % cache.block_tokens;
-  CHECK(row < cache.keys.rows && (!cache.values || row < cache.values.rows));
-  return row;
-}
-
-const uint8_t* cache_place(const Tensor& cache, size_t row, size_t column) {
-  const size_t bytes = cache.type == QuantType::kF32 ? 4 : 2;
-  return static_cast<const uint8_t*>(cache.data) + (row * cache.row_stride + column) * bytes;
+auto attend_kernel(const KernelTable& kernels, QuantType cache) {
+  switch (cache) {
+    case QuantType::kF32:
+      return kernels.attend_f32;
+    case QuantType::kF16:
+      return kernels.attend_f16;
+    case QuantType::kBF16:
+      return kernels.attend_bf16;
+    default:
+      return kernels.attend_q8_0;
+  }
 }
 
 }  // namespace
 
 void CpuOps::store_kv(const StoreKvArgs& args) {
   check(args.keys);
-  check_cache(args.cache.keys, device_);
+  check_cache(args.cache.keys, device_, 1, args.keys.columns);
   check_layout(args.layout, args.keys.rows);
-  CHECK(args.keys.columns == args.cache.keys.columns && args.cache.block_tokens > 0);
+  CHECK(args.cache.block_tokens > 0);
   CHECK(bool{args.values} == bool{args.cache.values});
   if (args.values) {
     check(args.values);
-    check_cache(args.cache.values, device_);
+    check_cache(args.cache.values, device_, 1, args.values.columns);
     CHECK(args.values.rows == args.keys.rows);
-    CHECK(args.values.columns == args.cache.values.columns);
   }
   const auto store_row = [&](const Tensor& from, uint32_t token, const Tensor& cache, size_t row) {
     const float* values = static_cast<const float*>(from.data) + size_t{token} * from.row_stride;
-    const size_t at = row * cache.row_stride;
+    std::byte* to = CacheRows(cache).row(row);
     if (cache.type == QuantType::kF32) {
-      std::memcpy(static_cast<float*>(cache.data) + at, values, from.columns * sizeof(float));
-      return;
+      std::memcpy(to, values, from.columns * sizeof(float));
+    } else if (cache.type == QuantType::kQ8_0) {
+      encode_q8_0(values, from.columns, to);
+    } else {
+      const auto round = cache.type == QuantType::kF16 ? kernels_.to_f16 : kernels_.to_bf16;
+      round(values, from.columns, reinterpret_cast<uint16_t*>(to));
     }
-    const auto round = cache.type == QuantType::kF16 ? kernels_.to_f16 : kernels_.to_bf16;
-    round(values, from.columns, static_cast<uint16_t*>(cache.data) + at);
   };
   for (uint32_t sequence = 0; sequence < args.layout.sequences(); ++sequence) {
     for (uint32_t token = args.layout.sequence_starts[sequence];
@@ -85,6 +70,7 @@ void CpuOps::store_kv(const StoreKvArgs& args) {
 
 struct CpuOps::AttentionPlan {
   const AttentionArgs& args;
+  CacheRows keys, values;
   uint32_t key_width = 0, value_width = 0, group = 0;
   uint32_t tile_tokens = 0;  // of one item
   uint32_t parts = 1;        // that the past is cut into
@@ -118,18 +104,18 @@ void CpuOps::plan_attention(AttentionPlan& plan) const {
   const AttentionArgs& args = plan.args;
   check(args.query);
   check(args.out);
-  check_cache(args.cache.keys, device_);
-  check_cache(args.cache.values, device_);
   check_layout(args.layout, args.query.rows);
-  CHECK(args.cache.keys.type == args.cache.values.type);
-  CHECK(args.kv_heads > 0 && args.heads % args.kv_heads == 0 && args.cache.block_tokens > 0);
-  plan.key_width = args.cache.keys.columns / args.kv_heads;
-  plan.value_width = args.cache.values.columns / args.kv_heads;
+  CHECK(args.kv_heads > 0 && args.heads > 0 && args.heads % args.kv_heads == 0);
+  CHECK(args.query.columns % args.heads == 0 && args.out.columns % args.heads == 0);
+  CHECK(args.out.rows == args.query.rows && args.cache.block_tokens > 0);
+  plan.key_width = args.query.columns / args.heads;
+  plan.value_width = args.out.columns / args.heads;
   plan.group = args.heads / args.kv_heads;
-  CHECK(args.cache.keys.columns == plan.key_width * args.kv_heads);
-  CHECK(args.cache.values.columns == plan.value_width * args.kv_heads);
-  CHECK(args.query.columns == args.heads * plan.key_width && args.out.rows == args.query.rows);
-  CHECK(args.out.columns == args.heads * plan.value_width);
+  check_cache(args.cache.keys, device_, args.kv_heads, plan.key_width);
+  check_cache(args.cache.values, device_, args.kv_heads, plan.value_width);
+  CHECK(args.cache.keys.type == args.cache.values.type);
+  plan.keys = CacheRows(args.cache.keys);
+  plan.values = CacheRows(args.cache.values);
 
   plan.tile_tokens = std::max(1u, kTileRows / plan.group);
   plan.sum_stride = round_up(plan.value_width, kernels_.panel_rows);
@@ -237,9 +223,7 @@ void CpuOps::attend_item(const AttentionPlan& plan, size_t index, uint32_t threa
   const auto runs = static_cast<uint32_t>(divide_up(length, kAttentionRun));
   const uint32_t first_run = runs * item.part / plan.parts;
   const uint32_t last_run = runs * (item.part + 1) / plan.parts;
-  const auto attend = args.cache.keys.type == QuantType::kF32   ? kernels_.attend_f32
-                      : args.cache.keys.type == QuantType::kF16 ? kernels_.attend_f16
-                                                                : kernels_.attend_bf16;
+  const auto attend = attend_kernel(kernels_, args.cache.keys.type);
   for (uint32_t i = first_run; i < last_run; ++i) {
     AttentionRun run;
     run.first = i * kAttentionRun;
@@ -247,8 +231,8 @@ void CpuOps::attend_item(const AttentionPlan& plan, size_t index, uint32_t threa
     for (uint32_t p = 0; p < run.count; ++p) {
       const size_t row =
           cache_row(args.cache, args.layout, item.sequence, static_cast<uint32_t>(run.first) + p);
-      run.keys[p] = cache_place(args.cache.keys, row, size_t{item.kv_head} * plan.key_width);
-      run.values[p] = cache_place(args.cache.values, row, size_t{item.kv_head} * plan.value_width);
+      run.keys[p] = plan.keys.place(row, size_t{item.kv_head} * plan.key_width);
+      run.values[p] = plan.values.place(row, size_t{item.kv_head} * plan.value_width);
     }
     attend(tile, run);
   }

@@ -92,14 +92,22 @@ class CpuOps final : public Ops {
   void down_run(const ExpertsPlan& plan, size_t run, uint32_t thread) const;
 
   // latent attention, in the order of its steps.
-  struct LatentPlan;
-  void plan_latent(LatentPlan& plan) const;
-  bool reserve_latent(LatentPlan& plan);
-  void absorb_queries(LatentPlan& plan);
-  void absorb_rows(const LatentPlan& plan, uint32_t head, size_t first, size_t last,
-                   std::byte* scratch) const;
-  void multiply_heads(const LatentPlan& plan, const HeadMatrices& matrices, const Tensor& in,
-                      size_t in_step, const Tensor& out, size_t out_step);
+  struct HeadProducts;
+  struct ExpandedPlan;
+  void check_latent(const LatentAttentionArgs& args) const;
+  LatentAttentionArgs sequences_of(const LatentAttentionArgs& args, uint32_t first, uint32_t last);
+  void attend_absorbed(const LatentAttentionArgs& args);
+  void attend_expanded(const LatentAttentionArgs& args);
+  bool reserve_expanded(ExpandedPlan& plan);
+  static AttentionTile expanded_tile(const ExpandedPlan& plan, Arena& arena);
+  void expand_block(ExpandedPlan& plan);
+  void attend_tile(const ExpandedPlan& plan, size_t index, uint32_t thread) const;
+  void finish_expanded(const ExpandedPlan& plan);
+  void multiply_heads(const HeadProducts& products);
+  void multiply_rows(const HeadProducts& products);
+  void multiply_columns(const HeadProducts& products);
+  void multiply_tile(const HeadProducts& products, size_t head, size_t first, size_t last,
+                     float* rows) const;
 
   // attention, in the order of its steps.
   struct AttentionPlan;
@@ -137,7 +145,8 @@ class CpuOps final : public Ops {
   const KernelTable& kernels_;
   ThreadPool pool_;
   Scratch scratch_;
-  Scratch latent_scratch_;  // what latent attention keeps while attention has scratch_
+  Scratch latent_scratch_;  // what latent attention keeps while its parts have scratch_
+  std::vector<uint32_t> latent_starts_;  // of the sequences that take one of its forms
   std::vector<uint32_t> expert_starts_,
       expert_tokens_;  // a batch's choices in the order of experts
   std::vector<float> expert_weights_;

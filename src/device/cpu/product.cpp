@@ -159,6 +159,15 @@ void StoredMatrix::decode(size_t row, float* values) const {
   }
 }
 
+void decode_row(const KernelTable& kernels, QuantType type, const uint8_t* row, size_t columns,
+                float* values) {
+  if (const auto format = integer_format(type)) {
+    kernels.integer[*format].decode(row, columns, values);
+  } else {
+    kernels.floating[float_format(type)].decode(row, {}, columns, values);
+  }
+}
+
 size_t panel_bytes(const KernelTable& kernels, size_t columns) {
   return round_up(std::max(kernels.float_panel_bytes,
                            kernels.integer_panel_bytes_per_column * round_up(columns, kRun)),

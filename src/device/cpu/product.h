@@ -55,6 +55,10 @@ class StoredMatrix {
   const FloatKernels* floating_ = nullptr;
 };
 
+// One row of any format without scales; columns: whole blocks.
+void decode_row(const KernelTable& kernels, QuantType type, const uint8_t* row, size_t columns,
+                float* values);
+
 // What a thread's gemm of a matrix with so many columns unpacks into, a multiple of a cache line.
 size_t panel_bytes(const KernelTable& kernels, size_t columns);
 

@@ -33,15 +33,14 @@ void attend_head(const double* query, const double* keys, const double* values, 
 
 void ReferenceOps::store_kv(const StoreKvArgs& args) {
   check(args.keys);
-  check_cache(args.cache.keys, device_);
+  check_cache(args.cache.keys, device_, 1, args.keys.columns);
   check_layout(args.layout, args.keys.rows);
-  CHECK(args.keys.columns == args.cache.keys.columns && args.cache.block_tokens > 0);
+  CHECK(args.cache.block_tokens > 0);
   CHECK(bool{args.values} == bool{args.cache.values});
   if (args.values) {
     check(args.values);
-    check_cache(args.cache.values, device_);
+    check_cache(args.cache.values, device_, 1, args.values.columns);
     CHECK(args.values.rows == args.keys.rows);
-    CHECK(args.values.columns == args.cache.values.columns);
   }
   for (uint32_t sequence = 0; sequence < args.layout.sequences(); ++sequence) {
     for (uint32_t token = args.layout.sequence_starts[sequence];
@@ -58,16 +57,13 @@ void ReferenceOps::store_kv(const StoreKvArgs& args) {
 void ReferenceOps::attention(const AttentionArgs& args) {
   check(args.query);
   check(args.out);
-  check_cache(args.cache.keys, device_);
-  check_cache(args.cache.values, device_);
   check_layout(args.layout, args.query.rows);
-  CHECK(args.kv_heads > 0 && args.heads % args.kv_heads == 0 && args.cache.block_tokens > 0);
-  const uint32_t key_width = args.cache.keys.columns / args.kv_heads;
-  const uint32_t value_width = args.cache.values.columns / args.kv_heads;
-  CHECK(args.cache.keys.columns == key_width * args.kv_heads);
-  CHECK(args.cache.values.columns == value_width * args.kv_heads);
-  CHECK(args.query.columns == args.heads * key_width && args.out.rows == args.query.rows);
-  CHECK(args.out.columns == args.heads * value_width);
+  CHECK(args.kv_heads > 0 && args.heads > 0 && args.heads % args.kv_heads == 0);
+  CHECK(args.cache.block_tokens > 0);
+  check_cache(args.cache.keys, device_, args.kv_heads, args.query.columns / args.heads);
+  check_cache(args.cache.values, device_, args.kv_heads, args.out.columns / args.heads);
+  CHECK(args.query.columns % args.heads == 0 && args.out.columns % args.heads == 0);
+  CHECK(args.out.rows == args.query.rows);
   for (uint32_t sequence = 0; sequence < args.layout.sequences(); ++sequence) {
     attend(args, sequence);
   }
@@ -83,8 +79,8 @@ void ReferenceOps::attend(const AttentionArgs& args, uint32_t sequence) {
   const int32_t last = *std::max_element(positions.begin(), positions.end());
   CHECK(*std::min_element(positions.begin(), positions.end()) >= 0);
   const uint32_t length = static_cast<uint32_t>(last) + 1;
-  const uint32_t key_width = args.cache.keys.columns / args.kv_heads;
-  const uint32_t value_width = args.cache.values.columns / args.kv_heads;
+  const uint32_t key_width = args.query.columns / args.heads;
+  const uint32_t value_width = args.out.columns / args.heads;
   const uint32_t group = args.heads / args.kv_heads;
   keys_.resize(size_t{length} * key_width);
   values_.resize(size_t{length} * value_width);

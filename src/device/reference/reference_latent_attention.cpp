@@ -19,20 +19,20 @@ struct Widths {
 };
 
 void check_matrices(const HeadMatrices& matrices, uint32_t heads, const Device& device) {
-  CHECK(matrices.weight && matrices.weight.device == &device && heads > 0 && matrices.rows > 0);
+  CHECK(matrices.weight && matrices.weight.device == &device && matrices.rows > 0);
   const uint64_t last =
       matrices.first_row + uint64_t{heads - 1} * matrices.row_step + matrices.rows;
   CHECK(last <= uint64_t{matrices.weight.experts} * matrices.weight.rows);
 }
 
 Widths widths_of(const LatentAttentionArgs& args) {
+  CHECK(args.heads > 0);
   const Widths widths{.latent = args.keys.inputs(),
                       .nope = args.keys.outputs(),
-                      .shared = args.cache.keys.columns - args.keys.inputs(),
+                      .shared = args.query.columns / args.heads - args.keys.outputs(),
                       .value = args.values.outputs()};
-  CHECK(args.cache.keys.columns >= widths.latent && args.values.inputs() == widths.latent);
-  CHECK(!args.values.transposed);
   CHECK(args.query.columns == size_t{args.heads} * widths.query());
+  CHECK(args.values.inputs() == widths.latent && !args.values.transposed);
   CHECK(args.out.rows == args.query.rows);
   CHECK(args.out.columns == size_t{args.heads} * widths.value);
   return widths;
@@ -100,7 +100,8 @@ void attend_head(const Widths& widths, const HeadMatrices& keys, const float* ke
 void ReferenceOps::latent_attention(const LatentAttentionArgs& args) {
   check(args.query);
   check(args.out);
-  check_cache(args.cache.keys, device_);
+  const Widths widths = widths_of(args);
+  check_cache(args.cache.keys, device_, 1, widths.row());
   check_layout(args.layout, args.query.rows);
   check_matrices(args.keys, args.heads, device_);
   check_matrices(args.values, args.heads, device_);

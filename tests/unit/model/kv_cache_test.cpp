@@ -33,6 +33,29 @@ TEST(KvCache, HasEveryLayerOnItsDevice) {
   }
 }
 
+TEST(KvCache, KeepsLatentsInWholeBlocks) {
+  const auto d = device();
+  const std::vector<Device*> devices = {d.get()};
+  const KvLayout layout = {.layers = 1, .key_columns = 40};
+  EXPECT_EQ(layout.bytes_per_token(QuantType::kQ8_0), 2u * 34);
+  const auto cache = KvCache::create(layout, QuantType::kQ8_0, 3, devices);
+  ASSERT_TRUE(cache) << cache.error().message;
+  EXPECT_EQ(cache->layer(0).keys.columns, 64u);
+  EXPECT_FALSE(cache->layer(0).values);
+}
+
+TEST(KvCache, WantsHeadsOfWholeBlocks) {
+  KvLayout layout = {.layers = 1, .key_columns = 128, .value_columns = 128, .kv_heads = 2};
+  EXPECT_TRUE(check_kv_type(layout, QuantType::kQ8_0));
+  layout.kv_heads = 8;
+  EXPECT_TRUE(check_kv_type(layout, QuantType::kF16));
+  const Status status = check_kv_type(layout, QuantType::kQ8_0);
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().message,
+            "keys and values cannot be kept as q8_0: its blocks have 32 values, this model's heads "
+            "16; f16, bf16 and f32 keep any");
+}
+
 TEST(KvCache, RefusesWhatCannotBe) {
   const auto d = device();
   const std::vector<Device*> devices = {d.get()};
@@ -41,8 +64,8 @@ TEST(KvCache, RefusesWhatCannotBe) {
     const auto cache = KvCache::create(layout, type, blocks, devices);
     return cache ? std::string() : cache.error().message;
   };
-  EXPECT_EQ(message(QuantType::kQ8_0, 1),
-            "a KV cache of q8_0 is not possible, only f16, bf16 and f32");
+  EXPECT_EQ(message(QuantType::kQ4_0, 1),
+            "keys and values cannot be kept as q4_0, only as f16, bf16, f32 or q8_0");
   EXPECT_EQ(message(QuantType::kF16, 0),
             "a KV cache of 0 blocks of 32 tokens is not possible: from 1 to 134217727 blocks");
   EXPECT_EQ(message(QuantType::kF16, 1u << 27),

@@ -6,6 +6,7 @@
 #include "device/cpu/kernels/float_matmul.h"
 #include "device/cpu/kernels/table.h"
 #include "device/cpu/kernels/vector_kernels.h"
+#include "quant/blocks.h"
 
 namespace {
 
@@ -15,27 +16,60 @@ using namespace hadal::cpu;
 // are.
 constexpr size_t kPanelQueries = 12;
 
+// What a cache holds, seen as floats from value i of a head's part on; load8 where i is a multiple
+// of eight. Nothing behind `count` values is read.
 struct CacheF32 {
-  using Format = F32;
-  static constexpr size_t kBytes = 4;
-  static Floats load(const uint8_t* p) { return ::load(reinterpret_cast<const float*>(p)); }
-  static Floats load_some(const uint8_t* p, size_t count) {
-    return load_part(reinterpret_cast<const float*>(p), count);
+  static constexpr size_t bytes(size_t values) { return values * sizeof(float); }
+  static Floats load(const uint8_t* p, size_t i) { return ::load(at(p, i)); }
+  static Floats load_some(const uint8_t* p, size_t i, size_t count) {
+    return load_part(at(p, i), count);
+  }
+  static __m256 load8(const uint8_t* p, size_t i, size_t count) {
+    return load8_or_some<F32>(p + bytes(i), count);
+  }
+  static const float* at(const uint8_t* p, size_t i) {
+    return reinterpret_cast<const float*>(p) + i;
   }
 };
 
 struct CacheF16 {
-  using Format = F16;
-  static constexpr size_t kBytes = 2;
-  static Floats load(const uint8_t* p) { return load_f16(p); }
-  static Floats load_some(const uint8_t* p, size_t count) { return load_f16_part(p, count); }
+  static constexpr size_t bytes(size_t values) { return values * sizeof(uint16_t); }
+  static Floats load(const uint8_t* p, size_t i) { return load_f16(p + bytes(i)); }
+  static Floats load_some(const uint8_t* p, size_t i, size_t count) {
+    return load_f16_part(p + bytes(i), count);
+  }
+  static __m256 load8(const uint8_t* p, size_t i, size_t count) {
+    return load8_or_some<F16>(p + bytes(i), count);
+  }
 };
 
 struct CacheBF16 {
-  using Format = BF16;
-  static constexpr size_t kBytes = 2;
-  static Floats load(const uint8_t* p) { return load_bf16(p); }
-  static Floats load_some(const uint8_t* p, size_t count) { return load_bf16_part(p, count); }
+  static constexpr size_t bytes(size_t values) { return values * sizeof(uint16_t); }
+  static Floats load(const uint8_t* p, size_t i) { return load_bf16(p + bytes(i)); }
+  static Floats load_some(const uint8_t* p, size_t i, size_t count) {
+    return load_bf16_part(p + bytes(i), count);
+  }
+  static __m256 load8(const uint8_t* p, size_t i, size_t count) {
+    return load8_or_some<BF16>(p + bytes(i), count);
+  }
+};
+
+// Blocks are whole: what follows a row's last value is there, and zero.
+struct CacheQ8_0 {
+  static constexpr size_t bytes(size_t values) { return values * sizeof(BlockQ8_0) / 32; }
+  static Floats load(const uint8_t* p, size_t i) {
+    const uint8_t* block = p + i / 32 * sizeof(BlockQ8_0);
+    return load_signed_bytes(block + offsetof(BlockQ8_0, quants) + i % 32) *
+           broadcast(f16_at(block));
+  }
+  static Floats load_some(const uint8_t* p, size_t i, size_t) { return load(p, i); }
+  static __m256 load8(const uint8_t* p, size_t i, size_t) {
+    const uint8_t* block = p + i / 32 * sizeof(BlockQ8_0);
+    const __m128i eight = _mm_loadl_epi64(
+        reinterpret_cast<const __m128i*>(block + offsetof(BlockQ8_0, quants) + i % 32));
+    return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(eight)),
+                         _mm256_set1_ps(f16_at(block)));
+  }
 };
 
 inline void prefetch(const uint8_t* p, size_t bytes) {
@@ -63,18 +97,18 @@ void score_four(const AttentionTile& tile, const AttentionRun& run, size_t first
   for (size_t p = 0; p < run.count; ++p) {
     const uint8_t* key = run.keys[p];
     if (first == 0) {  // keys soon, values after them; the next rows find them in the cache
-      if (p + 4 < run.count) prefetch(run.keys[p + 4], tile.key_width * Cache::kBytes);
-      prefetch(run.values[p], tile.value_width * Cache::kBytes);
+      if (p + 4 < run.count) prefetch(run.keys[p + 4], Cache::bytes(tile.key_width));
+      prefetch(run.values[p], Cache::bytes(tile.value_width));
     }
     Floats sums[4] = {zeros(), zeros(), zeros(), zeros()};
     for_vectors(
         tile.key_width,
         [&](size_t i) {
-          const Floats k = Cache::load(key + i * Cache::kBytes);
+          const Floats k = Cache::load(key, i);
           for (int r = 0; r < 4; ++r) sums[r] = multiply_add(k, load(query[r] + i), sums[r]);
         },
         [&](size_t i, size_t n) {
-          const Floats k = Cache::load_some(key + i * Cache::kBytes, n);
+          const Floats k = Cache::load_some(key, i, n);
           for (int r = 0; r < 4; ++r)
             sums[r] = multiply_add(k, load_part(query[r] + i, n), sums[r]);
         });
@@ -87,7 +121,6 @@ void score_four(const AttentionTile& tile, const AttentionRun& run, size_t first
 // Keys as a panel [key_width][kAttentionRun]: lanes are positions. Behind the last key it repeats.
 template <class Cache>
 void unpack_keys(const AttentionTile& tile, const AttentionRun& run, float* panel) {
-  using Format = typename Cache::Format;
   for (size_t eight = 0; eight < run.count; eight += 8) {
     const uint8_t* keys[8];
     for (size_t i = 0; i < 8; ++i) {
@@ -97,9 +130,7 @@ void unpack_keys(const AttentionTile& tile, const AttentionRun& run, float* pane
       const size_t count = tile.key_width - c < 8 ? tile.key_width - c : 8;
       __m256i values[8];
       for (size_t i = 0; i < 8; ++i) {
-        const uint8_t* p = keys[i] + c * Cache::kBytes;
-        values[i] =
-            _mm256_castps_si256(count == 8 ? Format::load8(p) : load_some<Format>(p, count));
+        values[i] = _mm256_castps_si256(Cache::load8(keys[i], c, count));
       }
       transpose_words(values);
       for (size_t i = 0; i < count; ++i) {
@@ -114,11 +145,8 @@ void unpack_values(const AttentionTile& tile, const AttentionRun& run, float* pa
   for (size_t p = 0; p < run.count; ++p) {
     float* to = panel + p * tile.sum_stride;
     for_vectors(
-        tile.value_width,
-        [&](size_t i) { store(to + i, Cache::load(run.values[p] + i * Cache::kBytes)); },
-        [&](size_t i, size_t n) {
-          store(to + i, Cache::load_some(run.values[p] + i * Cache::kBytes, n));
-        });
+        tile.value_width, [&](size_t i) { store(to + i, Cache::load(run.values[p], i)); },
+        [&](size_t i, size_t n) { store(to + i, Cache::load_some(run.values[p], i, n)); });
   }
 }
 
@@ -147,6 +175,14 @@ void multiply_matrices(size_t count, const float* a, size_t a_stride, const floa
   for (; row + kTileTokens <= count; row += kTileTokens) {
     multiply_rows<kTileTokens>(a + row * a_stride, a_stride, b, b_stride, depth, columns,
                                c + row * c_stride, c_stride, add);
+  }
+  for (; row + 4 <= count; row += 4) {  // few rows are bound by the latency of their sums
+    multiply_rows<4>(a + row * a_stride, a_stride, b, b_stride, depth, columns, c + row * c_stride,
+                     c_stride, add);
+  }
+  for (; row + 2 <= count; row += 2) {
+    multiply_rows<2>(a + row * a_stride, a_stride, b, b_stride, depth, columns, c + row * c_stride,
+                     c_stride, add);
   }
   for (; row < count; ++row) {
     multiply_rows<1>(a + row * a_stride, a_stride, b, b_stride, depth, columns, c + row * c_stride,
@@ -208,16 +244,17 @@ void add_values_of_four(const AttentionTile& tile, const AttentionRun& run, size
     Floats total[4];
     for (int r = 0; r < 4; ++r) total[r] = load(sums[r] + i);
     for (size_t p = 0; p < run.count; ++p) {
-      const Floats value = load_value(run.values[p] + i * Cache::kBytes);
+      const Floats value = load_value(run.values[p], i);
       for (int r = 0; r < 4; ++r)
         total[r] = multiply_add(value, broadcast(weights[r][p]), total[r]);
     }
     for (size_t r = 0; r < rows; ++r) store(sums[r] + i, total[r]);
   };
   for_vectors(
-      tile.value_width, [&](size_t i) { add(i, [](const uint8_t* p) { return Cache::load(p); }); },
+      tile.value_width,
+      [&](size_t i) { add(i, [](const uint8_t* p, size_t at) { return Cache::load(p, at); }); },
       [&](size_t i, size_t n) {
-        add(i, [n](const uint8_t* p) { return Cache::load_some(p, n); });
+        add(i, [n](const uint8_t* p, size_t at) { return Cache::load_some(p, at, n); });
       });
 }
 

@@ -57,6 +57,11 @@ inline __m256 load_some(const uint8_t* p, size_t count) {
   return F::load8(copy);
 }
 
+template <class F>
+inline __m256 load8_or_some(const uint8_t* p, size_t count) {
+  return count == 8 ? F::load8(p) : load_some<F>(p, count);
+}
+
 inline __m256 load_some_floats(const float* p, size_t count) {
   alignas(32) float copy[8] = {};
   memcpy(copy, p, count * sizeof(float));
@@ -136,8 +141,7 @@ void unpack_float_panel(const WeightRows& w, const RowScales& scales, size_t fir
       const size_t count = columns - c < 8 ? columns - c : 8;
       __m256i values[8];
       for (size_t i = 0; i < 8; ++i) {
-        values[i] = _mm256_castps_si256(count == 8 ? F::load8(rows[i] + c * F::kBytes)
-                                                   : load_some<F>(rows[i] + c * F::kBytes, count));
+        values[i] = _mm256_castps_si256(load8_or_some<F>(rows[i] + c * F::kBytes, count));
       }
       transpose_words(values);
       for (size_t i = 0; i < count; ++i) {

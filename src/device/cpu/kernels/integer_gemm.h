@@ -58,7 +58,10 @@ void unpack_panel(const WeightRows& w, size_t first_row, const Panel<F>& panel) 
       const size_t left = w.row_bytes - at;
       const int parts = left < kRunBytes<F> ? static_cast<int>(left / F::kBytes) : 8;
       for (size_t i = 0; i < 8; ++i) {
-        _mm_prefetch(reinterpret_cast<const char*>(rows[i] + at + 512), _MM_HINT_T0);
+        const auto* next = reinterpret_cast<const char*>(rows[i] + at + 8 * w.row_bytes);
+        for (size_t line = 0; line < kRunBytes<F>; line += 64) {
+          _mm_prefetch(next + line, _MM_HINT_T0);  // the next eight rows
+        }
         unpack_scales<F>(rows[i] + at, parts, r * (256 / F::kGroup), eight + i, panel);
       }
 #pragma GCC unroll 8
@@ -86,10 +89,12 @@ template <class F>
 constexpr int kSumsIn16Bits = F::kSigned ? 1 : 32767 / (2 * 127 * F::kMaximum);
 
 // The integer products of a group for a tile: sums[v][t] (int32 lanes) += weights . digits, which
-// are those of the tile's first token and, `stride` behind, of each next.
+// are those of the tile's first token and, `stride` behind, of each next. Inlined by force: the sums
+// are registers, and with many formats the compiler would rather call.
 template <class F, int kTokens>
-inline void multiply_group(const uint8_t* weights, const int8_t* digits, size_t stride,
-                           WideInts (&sums)[kPanelVectors][kTokens]) {
+[[gnu::always_inline]] inline void multiply_group(const uint8_t* weights, const int8_t* digits,
+                                                  size_t stride,
+                                                  WideInts (&sums)[kPanelVectors][kTokens]) {
   constexpr int kSteps = F::kGroup / 4;
 #if defined(__AVX512VNNI__)
 #pragma GCC unroll 8

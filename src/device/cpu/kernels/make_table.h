@@ -62,6 +62,7 @@ constexpr KernelTable make_table(const char* name, const char* title) {
   table.attend_f32 = attend<CacheF32>;
   table.attend_f16 = attend<CacheF16>;
   table.attend_bf16 = attend<CacheBF16>;
+  table.attend_q8_0 = attend<CacheQ8_0>;
   table.multiply_floats = multiply_matrices;
   table.rms_norm = rms_norm;
   table.swiglu = swiglu;

@@ -145,6 +145,7 @@ struct KernelTable {
   void (*attend_f32)(const AttentionTile&, const AttentionRun&);
   void (*attend_f16)(const AttentionTile&, const AttentionRun&);
   void (*attend_bf16)(const AttentionTile&, const AttentionRun&);
+  void (*attend_q8_0)(const AttentionTile&, const AttentionRun&);
 
   // c[t, n] (= or +=) sum over k of a[t, k] b[k, n]; columns: a multiple of panel_rows.
   void (*multiply_floats)(size_t tokens, const float* a, size_t a_stride, const float* b,
