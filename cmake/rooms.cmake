@@ -1,7 +1,8 @@
 # hadal_room(NAME LINK LIBRARIES...): src/NAME as a static library hadal_NAME. Its headers are included as "NAME/file.h".
 # A source whose name ends in an instruction set (_avx2, _avx512, _vnni, _amx) is compiled for it; such a file holds
 # everything in unnamed namespaces and includes no standard templates (scripts/check-layers looks for weak symbols).
-set(HADAL_ISA_avx2 -mavx2 -mfma -mf16c -mbmi2)
+# These files are vectorised by hand: what a compiler packs into vectors there goes to the ports that are short already.
+set(HADAL_ISA_avx2 -mavx2 -mfma -mf16c -mbmi2 -fno-tree-slp-vectorize)
 set(HADAL_ISA_avx512 ${HADAL_ISA_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl)
 set(HADAL_ISA_vnni ${HADAL_ISA_avx512} -mavx512vnni)
 set(HADAL_ISA_amx ${HADAL_ISA_vnni} -mamx-tile -mamx-int8 -mamx-bf16)

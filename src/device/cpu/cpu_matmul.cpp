@@ -15,7 +15,7 @@
 namespace hadal::cpu {
 namespace {
 
-constexpr size_t kRunsPerThread = 8;     // enough that a thread which is held up delays nobody long
+constexpr size_t kRunsPerThread = 32;    // the last one that a thread takes delays nobody long
 constexpr size_t kRowsAtOnceLeast = 16;  // fewer are not worth taking
 constexpr size_t kAloneBytes = 16 << 10;  // weights that one thread reads before another wakes
 

@@ -56,9 +56,10 @@ class CpuOps final : public Ops {
     return true;
   }
 
-  // body(first, last, thread) over [0, count) in runs of at most `grain`, handed to whichever
-  // thread is free: a thread that another program holds up delays nobody. One run: the caller
-  // alone.
+  // body(first, last, thread) over [0, count) in stretches handed to whichever thread is free: a
+  // thread that another program holds up delays nobody. The first are long, as memory is read
+  // fastest in one direction; each takes its share of half of what is left, down to `grain`, so
+  // that all end together. One stretch: the caller alone.
   template <typename Body>
   void parallel(size_t count, size_t grain, Body&& body) {
     if (count <= grain || pool_.threads() == 1) {
@@ -67,8 +68,12 @@ class CpuOps final : public Ops {
     }
     std::atomic<size_t> next{0};
     pool_.run([&](uint32_t thread) {
-      for (size_t first; (first = next.fetch_add(grain, std::memory_order_relaxed)) < count;) {
-        body(first, std::min(count, first + grain), thread);
+      for (size_t first = next.load(std::memory_order_relaxed); first < count;) {
+        const size_t share = (count - first) / (2 * pool_.threads());
+        const size_t last = std::min(count, first + std::max(grain, share));
+        if (!next.compare_exchange_weak(first, last, std::memory_order_relaxed)) continue;
+        body(first, last, thread);
+        first = next.load(std::memory_order_relaxed);
       }
     });
   }

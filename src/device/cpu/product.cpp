@@ -84,6 +84,8 @@ DigitTokens take_digits(Arena& arena, size_t columns, size_t tokens) {
   const size_t values = tokens * digits.columns;
   digits.high = arena.take<int8_t>(values);
   digits.low = arena.take<int8_t>(values);
+  digits.crossed_high = arena.take<int8_t>(values);
+  digits.crossed_low = arena.take<int8_t>(values);
   digits.scales = arena.take<float>(values / 32);
   digits.sums32 = arena.take<float>(values / 32);
   digits.sums16 = arena.take<float>(values / 16);
@@ -95,6 +97,8 @@ DigitTokens digits_from(const DigitTokens& digits, size_t token) {
   return {digits.columns,
           digits.high + first,
           digits.low + first,
+          digits.crossed_high + first,
+          digits.crossed_low + first,
           digits.scales + first / 32,
           digits.sums32 + first / 32,
           digits.sums16 + first / 16};
@@ -105,6 +109,12 @@ void pad_digits(const DigitTokens& digits, size_t columns, size_t token) {
   if (count == 0) return;
   std::memset(digits.high + first, 0, count);
   std::memset(digits.low + first, 0, count);
+  for (size_t group = first / 32; group < (first + count) / 32; ++group) {
+    for (const size_t place : {crossed_place(group), crossed_place(group) + 64}) {
+      std::memset(digits.crossed_high + place, 0, 16);
+      std::memset(digits.crossed_low + place, 0, 16);
+    }
+  }
   std::fill_n(digits.scales + first / 32, count / 32, 0.0f);
   std::fill_n(digits.sums32 + first / 32, count / 32, 0.0f);
   std::fill_n(digits.sums16 + first / 16, count / 16, 0.0f);

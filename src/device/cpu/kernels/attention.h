@@ -72,19 +72,6 @@ struct CacheQ8_0 {
   }
 };
 
-inline void prefetch(const uint8_t* p, size_t bytes) {
-  for (size_t at = 0; at < bytes; at += 64) {
-    _mm_prefetch(reinterpret_cast<const char*>(p + at), _MM_HINT_T0);
-  }
-}
-
-// The sums over the lanes of four vectors.
-inline __m128 sum_of_four(Floats a, Floats b, Floats c, Floats d) {
-  const __m256 ab = _mm256_hadd_ps(fold(a), fold(b)), cd = _mm256_hadd_ps(fold(c), fold(d));
-  const __m256 all = _mm256_hadd_ps(ab, cd);
-  return _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1));
-}
-
 // scores[r, p] of rows first .. first + 3 (rows behind the last repeat it) against every key.
 template <class Cache>
 void score_four(const AttentionTile& tile, const AttentionRun& run, size_t first) {
@@ -97,8 +84,8 @@ void score_four(const AttentionTile& tile, const AttentionRun& run, size_t first
   for (size_t p = 0; p < run.count; ++p) {
     const uint8_t* key = run.keys[p];
     if (first == 0) {  // keys soon, values after them; the next rows find them in the cache
-      if (p + 4 < run.count) prefetch(run.keys[p + 4], Cache::bytes(tile.key_width));
-      prefetch(run.values[p], Cache::bytes(tile.value_width));
+      if (p + 4 < run.count) prefetch_lines(run.keys[p + 4], Cache::bytes(tile.key_width));
+      prefetch_lines(run.values[p], Cache::bytes(tile.value_width));
     }
     Floats sums[4] = {zeros(), zeros(), zeros(), zeros()};
     for_vectors(
@@ -113,7 +100,7 @@ void score_four(const AttentionTile& tile, const AttentionRun& run, size_t first
             sums[r] = multiply_add(k, load_part(query[r] + i, n), sums[r]);
         });
     float four[4];
-    _mm_storeu_ps(four, sum_of_four(sums[0], sums[1], sums[2], sums[3]));
+    _mm_storeu_ps(four, sum_of_four(fold(sums[0]), fold(sums[1]), fold(sums[2]), fold(sums[3])));
     for (size_t r = 0; r < rows; ++r) tile.scores[(first + r) * kAttentionRun + p] = four[r];
   }
 }

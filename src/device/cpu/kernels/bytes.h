@@ -22,6 +22,22 @@ inline Bytes load_bytes(const void* p) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(p));
 }
 
+// What lies far behind bytes that are read once, from one end of a matrix to the other: as far as
+// the memory delivers in the time it takes to answer under load. Into the second cache, which waits
+// for three times as many lines as the first does.
+constexpr size_t kStreamAhead = 8192;
+inline void stream_ahead(const void* p, size_t bytes) {
+  for (size_t line = 0; line < bytes; line += 64) {
+    _mm_prefetch(static_cast<const char*>(p) + kStreamAhead + line, _MM_HINT_T1);
+  }
+}
+
+inline void prefetch_lines(const uint8_t* p, size_t bytes) {
+  for (size_t line = 0; line < bytes; line += 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(p + line), _MM_HINT_T0);
+  }
+}
+
 inline uint32_t load_u32(const void* p) {
   uint32_t word;
   memcpy(&word, p, sizeof(word));
@@ -45,6 +61,11 @@ inline Bytes halves(const void* p) {
   return _mm256_and_si256(shifted, _mm256_set1_epi8(15));
 }
 
+// table[i] of each of 32 bytes i below 16; the table's 16 bytes stand twice.
+inline Bytes look_up(Bytes table, Bytes indices) {
+  return _mm256_shuffle_epi8(table, indices);
+}
+
 // Byte i all ones where bit i of a 32-bit number is set.
 inline Bytes spread_bits(uint32_t bits) {
   const __m256i spread =
@@ -56,12 +77,11 @@ inline Bytes spread_bits(uint32_t bits) {
 }
 
 // values + amount where the bit of a 32-bit number is set.
-inline Bytes add_at_bits(Bytes values, const void* bits, int8_t amount) {
+inline Bytes add_at_bits(Bytes values, uint32_t bits, int8_t amount) {
 #if defined(__AVX512BW__)
-  return _mm256_mask_add_epi8(values, load_u32(bits), values, _mm256_set1_epi8(amount));
+  return _mm256_mask_add_epi8(values, bits, values, _mm256_set1_epi8(amount));
 #else
-  return _mm256_add_epi8(values,
-                         _mm256_and_si256(spread_bits(load_u32(bits)), _mm256_set1_epi8(amount)));
+  return _mm256_add_epi8(values, _mm256_and_si256(spread_bits(bits), _mm256_set1_epi8(amount)));
 #endif
 }
 
@@ -89,6 +109,12 @@ inline float sum8(__m256 a) {
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));
   s = _mm_add_ss(s, _mm_movehdup_ps(s));
   return _mm_cvtss_f32(s);
+}
+
+// The sums over the lanes of four vectors.
+inline __m128 sum_of_four(__m256 a, __m256 b, __m256 c, __m256 d) {
+  const __m256 all = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+  return _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1));
 }
 
 // rows[r] word i <-> rows[i] word r.

@@ -74,7 +74,7 @@ inline void gemv_columns(const uint8_t* row, const float* const (&x)[kTokens], s
                          size_t last, __m256 (&sums)[kTokens][2]) {
   size_t c = first;
   for (; c + 16 <= last; c += 16) {
-    _mm_prefetch(reinterpret_cast<const char*>(row + c * F::kBytes + kPrefetchBytes), _MM_HINT_T0);
+    stream_ahead(row + c * F::kBytes, 16 * F::kBytes);
     const __m256 w0 = F::load8(row + c * F::kBytes), w1 = F::load8(row + (c + 8) * F::kBytes);
     for (int t = 0; t < kTokens; ++t) {
       sums[t][0] = _mm256_fmadd_ps(w0, _mm256_loadu_ps(x[t] + c), sums[t][0]);

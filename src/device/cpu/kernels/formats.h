@@ -8,6 +8,7 @@
 //   kOffset    what an unsigned byte q stands for is q - kOffset
 //   kMinimums  groups have a minimum too, which is not zero
 //   kSuper     a block has 256 values, not 32
+//   kHalves    32 values are the low halves of 16 bytes, then the high ones (HalvesFormat)
 // and of a run of 256 values (one block, or eight)
 //   values(run, i)      the 32 bytes of values 32 i ..
 //   scales(run, parts)  of the 8 or 16 groups; the minimums are subtracted. Of a run of small
@@ -33,22 +34,44 @@ struct Scales {
 };
 
 struct SmallFormat {
-  static constexpr bool kSuper = false, kSigned = false, kMinimums = false;
+  static constexpr bool kSuper = false, kSigned = false, kMinimums = false, kHalves = false;
   static constexpr int kGroup = 32, kOffset = 0;
 };
 
-// The f16 at `p` in each of `parts` blocks, then zeros.
+// Of several groups of 32 the 16 bytes each are halved at once, and meet digits in crossed order
+// (table.h). From a run's start: kQuants, the first group's bytes; kQuantsStride to the next
+// group's. kFifthBits: those of the values in the block; 0: none. finish(v): what bytes of four
+// bits (five) stand for.
+template <class Block>
+struct HalvesFormat : SmallFormat {
+  static constexpr bool kHalves = true;
+  static constexpr size_t kBytes = sizeof(Block), kQuantsStride = sizeof(Block), kFifthBits = 0;
+  static constexpr size_t kQuants = offsetof(Block, quants);
+  static Bytes values(const uint8_t* run, int i) {
+    return halves(run + kQuants + i * kQuantsStride);
+  }
+  template <class Wide>
+  static Wide finish(Wide v) {
+    return v;
+  }
+};
+
+// The 16 bits at `p` in each of `count` blocks, four at most, then zeros. In scalar registers:
+// where vectors are of 512 bits, their two ports are what a gemv waits for.
 template <size_t kBytes>
-inline __m256 eight_f16(const uint8_t* p, int parts) {
-  const auto at = [p](int i) { return static_cast<short>(load_u16(p + i * kBytes)); };
-  if (parts == 8) {
-    return _mm256_cvtph_ps(_mm_setr_epi16(at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)));
+inline uint64_t four_u16(const uint8_t* p, int count) {
+  uint64_t all = 0;
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    if (i < count) all |= uint64_t{load_u16(p + i * kBytes)} << (16 * i);
   }
-  int64_t fours[2] = {};
-  for (int i = 0; i < parts; ++i) {
-    fours[i / 4] |= static_cast<int64_t>(load_u16(p + i * kBytes)) << (i % 4 * 16);
-  }
-  return _mm256_cvtph_ps(_mm_set_epi64x(fours[1], fours[0]));
+  return all;
+}
+template <size_t kBytes>
+inline __m256 eight_f16(const uint8_t* p, int count) {
+  const uint64_t first = four_u16<kBytes>(p, count);
+  const uint64_t second = count > 4 ? four_u16<kBytes>(p + 4 * kBytes, count - 4) : 0;
+  return _mm256_cvtph_ps(_mm_set_epi64x(static_cast<int64_t>(second), static_cast<int64_t>(first)));
 }
 template <class Block>
 inline Scales small_scales(const uint8_t* run, int parts) {
@@ -65,52 +88,38 @@ inline Scales small_scales_and_minimums(const uint8_t* run, int parts) {
   return scales;
 }
 
-struct Q4_0 : SmallFormat {
-  static constexpr size_t kBytes = sizeof(BlockQ4_0);
+struct Q4_0 : HalvesFormat<BlockQ4_0> {
   static constexpr int kOffset = 8, kMaximum = 15;
-  static Bytes values(const uint8_t* run, int i) {
-    const uint8_t* block = run + i * kBytes;
-    return halves(block + offsetof(BlockQ4_0, quants));
-  }
   static Scales scales(const uint8_t* run, int parts) {
     return small_scales<BlockQ4_0>(run, parts);
   }
 };
 
-struct Q4_1 : SmallFormat {
-  static constexpr size_t kBytes = sizeof(BlockQ4_1);
+struct Q4_1 : HalvesFormat<BlockQ4_1> {
   static constexpr bool kMinimums = true;
   static constexpr int kMaximum = 15;
-  static Bytes values(const uint8_t* run, int i) {
-    const uint8_t* block = run + i * kBytes;
-    return halves(block + offsetof(BlockQ4_1, quants));
-  }
   static Scales scales(const uint8_t* run, int parts) {
     return small_scales_and_minimums<BlockQ4_1>(run, parts);
   }
 };
 
-struct Q5_0 : SmallFormat {
-  static constexpr size_t kBytes = sizeof(BlockQ5_0);
+struct Q5_0 : HalvesFormat<BlockQ5_0> {
   static constexpr int kOffset = 16, kMaximum = 31;
+  static constexpr size_t kFifthBits = offsetof(BlockQ5_0, high_bits);
   static Bytes values(const uint8_t* run, int i) {
-    const uint8_t* block = run + i * kBytes;
-    return add_at_bits(halves(block + offsetof(BlockQ5_0, quants)),
-                       block + offsetof(BlockQ5_0, high_bits), 16);
+    return add_at_bits(HalvesFormat::values(run, i), load_u32(run + i * kBytes + kFifthBits), 16);
   }
   static Scales scales(const uint8_t* run, int parts) {
     return small_scales<BlockQ5_0>(run, parts);
   }
 };
 
-struct Q5_1 : SmallFormat {
-  static constexpr size_t kBytes = sizeof(BlockQ5_1);
+struct Q5_1 : HalvesFormat<BlockQ5_1> {
   static constexpr bool kMinimums = true;
   static constexpr int kMaximum = 31;
+  static constexpr size_t kFifthBits = offsetof(BlockQ5_1, high_bits);
   static Bytes values(const uint8_t* run, int i) {
-    const uint8_t* block = run + i * kBytes;
-    return add_at_bits(halves(block + offsetof(BlockQ5_1, quants)),
-                       block + offsetof(BlockQ5_1, high_bits), 16);
+    return add_at_bits(HalvesFormat::values(run, i), load_u32(run + i * kBytes + kFifthBits), 16);
   }
   static Scales scales(const uint8_t* run, int parts) {
     return small_scales_and_minimums<BlockQ5_1>(run, parts);
@@ -140,17 +149,14 @@ inline Bytes iq4_table() {
       iq4_level(6), iq4_level(7), iq4_level(8), iq4_level(9), iq4_level(10), iq4_level(11),
       iq4_level(12), iq4_level(13), iq4_level(14), iq4_level(15)));
 }
-inline Bytes iq4_levels(Bytes indices) {
-  return _mm256_shuffle_epi8(iq4_table(), indices);
-}
 
-struct IQ4_NL : SmallFormat {
-  static constexpr size_t kBytes = sizeof(BlockIQ4_NL);
+struct IQ4_NL : HalvesFormat<BlockIQ4_NL> {
   static constexpr bool kSigned = true;
   static constexpr int kMaximum = 128;
-  static Bytes values(const uint8_t* run, int i) {
-    const uint8_t* block = run + i * kBytes;
-    return iq4_levels(halves(block + offsetof(BlockIQ4_NL, quants)));
+  static Bytes values(const uint8_t* run, int i) { return finish(HalvesFormat::values(run, i)); }
+  template <class Wide>
+  static Wide finish(Wide v) {
+    return look_up(iq4_table(), v);
   }
   static Scales scales(const uint8_t* run, int parts) {
     return small_scales<BlockIQ4_NL>(run, parts);
@@ -168,8 +174,7 @@ struct HalfPowers {
 };
 constexpr HalfPowers kHalfPowers;
 
-struct MXFP4 : SmallFormat {
-  static constexpr size_t kBytes = sizeof(BlockMXFP4);
+struct MXFP4 : HalvesFormat<BlockMXFP4> {
   static constexpr int kOffset = 12, kMaximum = 24;
   static constexpr int8_t level(int i) { return static_cast<int8_t>(kFp4HalfLevels[i] + kOffset); }
   static Bytes table() {
@@ -177,9 +182,10 @@ struct MXFP4 : SmallFormat {
         level(0), level(1), level(2), level(3), level(4), level(5), level(6), level(7), level(8),
         level(9), level(10), level(11), level(12), level(13), level(14), level(15)));
   }
-  static Bytes values(const uint8_t* run, int i) {
-    const uint8_t* block = run + i * kBytes;
-    return _mm256_shuffle_epi8(table(), halves(block + offsetof(BlockMXFP4, quants)));
+  static Bytes values(const uint8_t* run, int i) { return finish(HalvesFormat::values(run, i)); }
+  template <class Wide>
+  static Wide finish(Wide v) {
+    return look_up(table(), v);
   }
   static Scales scales(const uint8_t* run, int parts) {
     alignas(32) uint32_t powers[8] = {};
@@ -195,7 +201,7 @@ inline __m256 floats_of_bytes(__m128i bytes) {
 }
 
 struct SuperFormat {
-  static constexpr bool kSuper = true, kSigned = false, kMinimums = false;
+  static constexpr bool kSuper = true, kSigned = false, kMinimums = false, kHalves = false;
   static constexpr int kGroup = 32, kOffset = 0;
 };
 
@@ -335,10 +341,16 @@ struct Q6_K : SuperFormat {
 
 struct IQ4_XS : SuperFormat {
   static constexpr size_t kBytes = sizeof(BlockIQ4_XS);
-  static constexpr bool kSigned = true;
+  static constexpr bool kSigned = true, kHalves = true;
   static constexpr int kMaximum = 128;
+  static constexpr size_t kQuants = offsetof(BlockIQ4_XS, quants), kQuantsStride = 16;
+  static constexpr size_t kFifthBits = 0;
   static Bytes values(const uint8_t* block, int i) {
-    return iq4_levels(halves(block + offsetof(BlockIQ4_XS, quants) + 16 * i));
+    return finish(halves(block + kQuants + kQuantsStride * i));
+  }
+  template <class Wide>
+  static Wide finish(Wide v) {
+    return look_up(iq4_table(), v);
   }
   static Scales scales(const uint8_t* block, int) {
     const uint64_t low =

@@ -6,6 +6,7 @@
 
 namespace {
 
+constexpr int kWideSums = 4;  // that registers hold beside a run's values
 constexpr int kWideParts = 1;
 
 template <class F>
@@ -13,12 +14,38 @@ inline WideInts wide_values(const uint8_t* run, int i, int) {
   return {F::values(run, i)};
 }
 
-// Factors of a run: part i has one, or one for each half.
+// The same of HalvesFormat: the 16 bytes of `count` groups, two at most; behind them zeros.
+constexpr int kWideGroups = 2;
+
+template <size_t kStride>
+inline WideInts wide_quants(const uint8_t* p, int count) {
+  const auto group = [p](int i) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i * kStride));
+  };
+  const __m256i first = _mm256_zextsi128_si256(group(0));
+  return {count > 1 ? _mm256_inserti128_si256(first, group(1), 1) : first};
+}
+inline WideInts low_halves(WideInts packed) {
+  return {_mm256_and_si256(packed.v, _mm256_set1_epi8(15))};
+}
+inline WideInts high_halves(WideInts packed) {
+  return low_halves({_mm256_srli_epi16(packed.v, 4)});
+}
+inline WideInts add_at_bits(WideInts values, uint64_t bits, int8_t amount) {
+  return {add_at_bits(values.v, static_cast<uint32_t>(bits), amount)};
+}
+inline WideInts look_up(Bytes table, WideInts indices) {
+  return {look_up(table, indices.v)};
+}
+
+// Factors of a run's 8 groups, or 16, kept so that those of a register's lanes can be had.
 template <class F>
 struct WideFactors {
   alignas(32) float all[256 / F::kGroup];
+  // Register i, where so many lanes behind one another are of one group.
+  template <int kLanes>
   Floats of(int i) const {
-    if (F::kGroup == 32) return {_mm256_broadcast_ss(all + i)};
+    if (kLanes == 8) return {_mm256_broadcast_ss(all + i)};
     return {_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_broadcast_ss(all + 2 * i)),
                                  _mm_broadcast_ss(all + 2 * i + 1), 1)};
   }

@@ -23,32 +23,6 @@ inline __m512i masked(__m512i v, int mask) {
   return _mm512_and_si512(v, _mm512_set1_epi8(static_cast<char>(mask)));
 }
 
-// `halves` (bytes.h) of two times 16 bytes.
-inline __m512i halves_of_two(const uint8_t* first, const uint8_t* second) {
-  const auto load16 = [](const uint8_t* p) {
-    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-  };
-  const __m512i packed =
-      _mm512_mask_broadcast_i32x4(_mm512_broadcast_i32x4(load16(first)), 0xff00, load16(second));
-  const __m256i counts = _mm256_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4);
-  return masked(_mm512_srlv_epi32(packed, both(counts, counts)), 15);
-}
-template <class Block>
-inline __m512i halves_of_blocks(const uint8_t* block) {
-  const uint8_t* quants = block + offsetof(Block, quants);
-  return halves_of_two(quants, quants + sizeof(Block));
-}
-template <class Block>
-inline __m512i five_bits_of_blocks(const uint8_t* block) {
-  const uint8_t* bits = block + offsetof(Block, high_bits);
-  const uint64_t mask = load_u32(bits) | uint64_t{load_u32(bits + sizeof(Block))} << 32;
-  const __m512i low = halves_of_blocks<Block>(block);
-  return _mm512_mask_add_epi8(low, mask, low, _mm512_set1_epi8(16));
-}
-inline __m512i level_of(__m512i indices, __m256i levels) {
-  return _mm512_shuffle_epi8(both(levels, levels), indices);
-}
-
 // Parts 2 i and 2 i + 1 of a whole run.
 template <class F>
 struct Pair {
@@ -56,50 +30,6 @@ struct Pair {
     return both(F::values(run, 2 * i), F::values(run, 2 * i + 1));
   }
 };
-template <>
-struct Pair<Q4_0> {
-  static __m512i values(const uint8_t* run, int i) {
-    return halves_of_blocks<BlockQ4_0>(run + 2 * i * Q4_0::kBytes);
-  }
-};
-template <>
-struct Pair<Q4_1> {
-  static __m512i values(const uint8_t* run, int i) {
-    return halves_of_blocks<BlockQ4_1>(run + 2 * i * Q4_1::kBytes);
-  }
-};
-template <>
-struct Pair<Q5_0> {
-  static __m512i values(const uint8_t* run, int i) {
-    return five_bits_of_blocks<BlockQ5_0>(run + 2 * i * Q5_0::kBytes);
-  }
-};
-template <>
-struct Pair<Q5_1> {
-  static __m512i values(const uint8_t* run, int i) {
-    return five_bits_of_blocks<BlockQ5_1>(run + 2 * i * Q5_1::kBytes);
-  }
-};
-template <>
-struct Pair<IQ4_NL> {
-  static __m512i values(const uint8_t* run, int i) {
-    return level_of(halves_of_blocks<BlockIQ4_NL>(run + 2 * i * IQ4_NL::kBytes), iq4_table());
-  }
-};
-template <>
-struct Pair<IQ4_XS> {
-  static __m512i values(const uint8_t* block, int i) {
-    const uint8_t* quants = block + offsetof(BlockIQ4_XS, quants) + 32 * i;
-    return level_of(halves_of_two(quants, quants + 16), iq4_table());
-  }
-};
-template <>
-struct Pair<MXFP4> {
-  static __m512i values(const uint8_t* run, int i) {
-    return level_of(halves_of_blocks<BlockMXFP4>(run + 2 * i * MXFP4::kBytes), MXFP4::table());
-  }
-};
-
 // As two_bits, four_bits and one_bit of formats.h.
 inline __m512i two_bits_of_pair(const uint8_t* quants, int i) {
   const short shift = static_cast<short>(4 * (i % 2));
@@ -156,6 +86,7 @@ struct Pair<Q6_K> {
 
 // --- what integer_gemv.h needs: a register's worth of a run ---
 
+constexpr int kWideSums = 8;  // that registers hold beside a run's values
 constexpr int kWideParts = 2;
 
 // Parts 2 i .. of a run that has `parts`; behind them zeros.
@@ -165,12 +96,42 @@ inline WideInts wide_values(const uint8_t* run, int i, int parts) {
   return {both(F::values(run, 2 * i), _mm256_setzero_si256())};
 }
 
-// Factors of a run, kept so that those of each register's lanes can be had: 8, or 16.
+// The same of HalvesFormat: the 16 bytes of `count` groups, four at most; behind them zeros.
+constexpr int kWideGroups = 4;
+
+template <size_t kStride>
+inline WideInts wide_quants(const uint8_t* p, int count) {
+  const auto group = [p](int i) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i * kStride));
+  };
+  if (kStride == 16 && count >= 4) return {_mm512_loadu_si512(p)};
+  __m512i all = _mm512_zextsi128_si512(group(0));
+  if (count > 1) all = _mm512_mask_broadcast_i32x4(all, 0x00f0, group(1));
+  if (count > 2) all = _mm512_mask_broadcast_i32x4(all, 0x0f00, group(2));
+  if (count > 3) all = _mm512_mask_broadcast_i32x4(all, 0xf000, group(3));
+  return {all};
+}
+inline WideInts low_halves(WideInts packed) {
+  return {masked(packed.v, 15)};
+}
+inline WideInts high_halves(WideInts packed) {
+  return {masked(_mm512_srli_epi16(packed.v, 4), 15)};
+}
+// values + amount where the bit is set.
+inline WideInts add_at_bits(WideInts values, uint64_t bits, int8_t amount) {
+  return {_mm512_mask_add_epi8(values.v, bits, values.v, _mm512_set1_epi8(amount))};
+}
+inline WideInts look_up(Bytes table, WideInts indices) {
+  return {_mm512_shuffle_epi8(both(table, table), indices.v)};
+}
+
+// Factors of a run's 8 groups, or 16, kept so that those of a register's lanes can be had.
 template <class F>
 struct WideFactors {
   __m512 all;
+  // Register i, where so many lanes behind one another are of one group.
+  template <int kLanes>
   Floats of(int i) const {
-    constexpr int kLanes = F::kGroup / 4;  // of a group
     const __m512i first = kLanes == 8
                               ? _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1)
                               : _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
@@ -180,6 +141,7 @@ struct WideFactors {
 };
 template <class F>
 inline WideFactors<F> wide_factors(__m256 first, __m256 second) {
+  if (F::kGroup == 32) return {_mm512_castps256_ps512(first)};
   return {_mm512_insertf32x8(_mm512_castps256_ps512(first), second, 1)};
 }
 

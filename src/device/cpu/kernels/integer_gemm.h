@@ -89,8 +89,8 @@ template <class F>
 constexpr int kSumsIn16Bits = F::kSigned ? 1 : 32767 / (2 * 127 * F::kMaximum);
 
 // The integer products of a group for a tile: sums[v][t] (int32 lanes) += weights . digits, which
-// are those of the tile's first token and, `stride` behind, of each next. Inlined by force: the sums
-// are registers, and with many formats the compiler would rather call.
+// are those of the tile's first token and, `stride` behind, of each next. Inlined by force: the
+// sums are registers, and with many formats the compiler would rather call.
 template <class F, int kTokens>
 [[gnu::always_inline]] inline void multiply_group(const uint8_t* weights, const int8_t* digits,
                                                   size_t stride,

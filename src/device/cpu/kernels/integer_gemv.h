@@ -13,9 +13,6 @@ namespace {
 
 using namespace hadal::cpu;
 
-// Ahead of the loads, in bytes: what the memory delivers in the time it takes to answer.
-constexpr size_t kPrefetchBytes = 4096;
-
 // What kernels subtract from an unsigned byte: VNNI multiplies signed ones as unsigned (dot4).
 template <class F>
 constexpr int kOffsetOf = F::kSigned ? (kHasVnni ? 128 : 0) : F::kOffset;
@@ -46,14 +43,16 @@ inline WideInts add_products(WideInts sums, WideInts weights, const int8_t* digi
 #endif
 }
 
-// Two chains of additions, so that one's latency hides behind the other; four tokens are enough.
+// So many rows at once, as registers hold their sums: a token's digits are then loaded once for
+// all, and rows' sums across lanes are taken together.
+constexpr int kGemvRowsMost = 4;
 template <int kTokens>
-constexpr int kChains = kTokens > 2 ? 1 : 2;
+constexpr int kGemvRows = kWideSums / kTokens < kGemvRowsMost ? kWideSums / kTokens : kGemvRowsMost;
 
-template <int kTokens>
+template <int kRows, int kTokens>
 struct GemvSums {
-  Floats products[kTokens][kChains<kTokens>];
-  __m256 subtracted[kTokens];
+  Floats products[kRows][kTokens];
+  __m256 subtracted[kRows][kTokens];
 };
 
 // Scales of weights times scales of activations; what is to be subtracted goes to its sum.
@@ -79,24 +78,72 @@ inline WideFactors<F> factors_of(const Scales& scales, const DigitTokens& x, siz
                          _mm256_mul_ps(scales.scale[1], second));
 }
 
-template <class F, int kTokens>
-inline void gemv_run(const uint8_t* run, int parts, const DigitTokens& x, size_t first_token,
-                     size_t r, GemvSums<kTokens>& sums) {
-  const Scales scales = F::scales(run, parts);
-  const size_t runs = x.columns / 256;
-  WideFactors<F> factors[kTokens];
-  for (int t = 0; t < kTokens; ++t) {
-    factors[t] = factors_of<F>(scales, x, (first_token + t) * runs + r, sums.subtracted[t]);
+// The low and the high halves of four groups (two), which meet digits in crossed order.
+struct WideHalves {
+  WideInts low, high;
+};
+template <class F>
+inline WideHalves wide_halves(const uint8_t* run, int first, int count) {
+  const WideInts packed = wide_quants<F::kQuantsStride>(
+      run + F::kQuants + static_cast<size_t>(first) * F::kQuantsStride, count);
+  WideHalves halves = {low_halves(packed), high_halves(packed)};
+  if constexpr (F::kFifthBits != 0) {
+    const uint8_t* bits = run + static_cast<size_t>(first) * F::kBytes + F::kFifthBits;
+    halves.low = add_at_bits(halves.low, four_u16<F::kBytes>(bits, count), 16);
+    halves.high = add_at_bits(halves.high, four_u16<F::kBytes>(bits + 2, count), 16);
   }
-#pragma GCC unroll 8
-  for (int i = 0; i * kWideParts < parts; ++i) {
-    const WideInts values = wide_values<F>(run, i, parts);
+  return {F::finish(halves.low), F::finish(halves.high)};
+}
+
+// Run r of several rows, which lies `offset` behind the start of each.
+template <class F, int kRows, int kTokens>
+inline void gemv_run(const uint8_t* const (&rows)[kRows], size_t offset, int parts,
+                     const DigitTokens& x, size_t first_token, size_t r,
+                     GemvSums<kRows, kTokens>& sums) {
+  const size_t runs = x.columns / 256;
+  WideFactors<F> factors[kRows][kTokens];
+  for (int row = 0; row < kRows; ++row) {
+    stream_ahead(rows[row] + offset, parts == 8 ? kRunBytes<F> : parts * F::kBytes);
+    const Scales scales = F::scales(rows[row] + offset, parts);
     for (int t = 0; t < kTokens; ++t) {
-      const size_t at = ((first_token + t) * runs + r) * 256 + i * kWideParts * 32;
-      WideInts dot = add_products<F>(zero_ints(), values, x.high + at);
-      dot = add_products<F>(shift_left<kDigitBits>(dot), values, x.low + at);
-      Floats& sum = sums.products[t][i % kChains<kTokens>];
-      sum = multiply_add(to_floats(dot), factors[t].of(i), sum);
+      factors[row][t] =
+          factors_of<F>(scales, x, (first_token + t) * runs + r, sums.subtracted[row][t]);
+    }
+  }
+  const auto place = [&](int t, size_t group) {
+    return ((first_token + t) * runs + r) * 256 + (F::kHalves ? crossed_place(group) : group * 32);
+  };
+  if constexpr (F::kHalves) {
+    constexpr size_t kHigh = 64;
+#pragma GCC unroll 4
+    for (int i = 0; i * kWideGroups < parts; ++i) {
+      const int first = i * kWideGroups;
+      for (int row = 0; row < kRows; ++row) {
+        const WideHalves values = wide_halves<F>(rows[row] + offset, first, parts - first);
+        for (int t = 0; t < kTokens; ++t) {
+          const size_t at = place(t, first);
+          WideInts dot = add_products<F>(zero_ints(), values.low, x.crossed_high + at);
+          dot = add_products<F>(dot, values.high, x.crossed_high + at + kHigh);
+          dot = add_products<F>(shift_left<kDigitBits>(dot), values.low, x.crossed_low + at);
+          dot = add_products<F>(dot, values.high, x.crossed_low + at + kHigh);
+          Floats& sum = sums.products[row][t];
+          sum = multiply_add(to_floats(dot), factors[row][t].template of<4>(i), sum);
+        }
+      }
+    }
+  } else {
+#pragma GCC unroll 8
+    for (int i = 0; i * kWideParts < parts; ++i) {
+      for (int row = 0; row < kRows; ++row) {
+        const WideInts values = wide_values<F>(rows[row] + offset, i, parts);
+        for (int t = 0; t < kTokens; ++t) {
+          const size_t at = place(t, i * kWideParts);
+          WideInts dot = add_products<F>(zero_ints(), values, x.high + at);
+          dot = add_products<F>(shift_left<kDigitBits>(dot), values, x.low + at);
+          Floats& sum = sums.products[row][t];
+          sum = multiply_add(to_floats(dot), factors[row][t].template of<F::kGroup / 4>(i), sum);
+        }
+      }
     }
   }
 }
@@ -104,33 +151,42 @@ inline void gemv_run(const uint8_t* run, int parts, const DigitTokens& x, size_t
 template <class F, int kTokens>
 void gemv_rows(const WeightRows& w, const DigitTokens& x, size_t first_token,
                const Destination& to) {
-  for (size_t row = 0; row < w.rows; ++row) {
-    GemvSums<kTokens> sums;
-    for (int t = 0; t < kTokens; ++t) {
-      for (Floats& sum : sums.products[t]) sum = zeros();
-      sums.subtracted[t] = _mm256_setzero_ps();
-    }
-    const uint8_t* run = w.data + row * w.row_bytes;
-    const size_t whole = w.row_bytes / kRunBytes<F>;
-    for (size_t r = 0; r < whole; ++r, run += kRunBytes<F>) {
-      for (size_t line = 0; line < kRunBytes<F>; line += 64) {
-        _mm_prefetch(reinterpret_cast<const char*>(run + kPrefetchBytes + line), _MM_HINT_T0);
+  constexpr int kRows = kGemvRows<kTokens>;
+  for (size_t first = 0; first < w.rows; first += kRows) {
+    const uint8_t* rows[kRows];
+    GemvSums<kRows, kTokens> sums;
+    for (int row = 0; row < kRows; ++row) {
+      // Behind the last row that one stands in, and nobody reads the result.
+      rows[row] = w.data + (first + row < w.rows ? first + row : w.rows - 1) * w.row_bytes;
+      for (int t = 0; t < kTokens; ++t) {
+        sums.products[row][t] = zeros();
+        sums.subtracted[row][t] = _mm256_setzero_ps();
       }
-      gemv_run<F, kTokens>(run, 8, x, first_token, r, sums);
     }
-    if (const size_t left = w.row_bytes % kRunBytes<F>; left != 0) {
+    const size_t whole = w.row_bytes / kRunBytes<F>, left = w.row_bytes % kRunBytes<F>;
+    for (size_t r = 0; r < whole; ++r) {
+      gemv_run<F>(rows, r * kRunBytes<F>, 8, x, first_token, r, sums);
+    }
+    if (left != 0) {
       const int parts = static_cast<int>(left / F::kBytes);
-      gemv_run<F, kTokens>(run, parts, x, first_token, whole, sums);
+      gemv_run<F>(rows, whole * kRunBytes<F>, parts, x, first_token, whole, sums);
     }
+    const size_t count = w.rows - first < kRows ? w.rows - first : kRows;
     constexpr float kFactor = F::kMinimums ? 1.0f : static_cast<float>(kOffsetOf<F>);
     for (int t = 0; t < kTokens; ++t) {
-      Floats products = sums.products[t][0];
-      if (kChains<kTokens> == 2) products = products + sums.products[t][kChains<kTokens> - 1];
-      __m256 sum = fold(products);
-      if (kSubtracts<F>) {
-        sum = _mm256_fnmadd_ps(sums.subtracted[t], _mm256_set1_ps(kFactor), sum);
+      __m256 lanes[4] = {};
+      for (int row = 0; row < kRows; ++row) {
+        lanes[row] = fold(sums.products[row][t]);
+        if (kSubtracts<F>) {
+          lanes[row] =
+              _mm256_fnmadd_ps(sums.subtracted[row][t], _mm256_set1_ps(kFactor), lanes[row]);
+        }
       }
-      store_sum(sum8(sum), first_token + t, row, to);
+      alignas(16) float four[4];
+      _mm_store_ps(four, sum_of_four(lanes[0], lanes[1], lanes[2], lanes[3]));
+      for (size_t row = 0; row < count; ++row) {
+        store_sum(four[row], first_token + t, first + row, to);
+      }
     }
   }
 }

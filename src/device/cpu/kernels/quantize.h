@@ -21,11 +21,14 @@ inline int sum8(__m256i words) {
 }
 
 // Packing works on the two lanes apart: their words come out interleaved.
-inline void store_bytes(const __m256i (&words)[4], int8_t* out) {
-  const __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(words[0], words[1]),
-                                           _mm256_packs_epi32(words[2], words[3]));
-  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_permutevar8x32_epi32(bytes, order));
+inline void store_bytes(const __m256i (&words)[4], int8_t* out, int8_t* crossed) {
+  const __m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(words[0], words[1]),
+                                            _mm256_packs_epi32(words[2], words[3]));
+  const __m256i bytes =
+      _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), bytes);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(crossed), _mm256_castsi256_si128(bytes));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(crossed + 64), _mm256_extracti128_si256(bytes, 1));
 }
 
 void quantize_group(const float* in, const DigitTokens& out, size_t group) {
@@ -45,8 +48,8 @@ void quantize_group(const float* in, const DigitTokens& out, size_t group) {
     high[i] = _mm256_srai_epi32(_mm256_add_epi32(number[i], half), kDigitBits);
     low[i] = _mm256_sub_epi32(number[i], _mm256_slli_epi32(high[i], kDigitBits));
   }
-  store_bytes(high, out.high + group * 32);
-  store_bytes(low, out.low + group * 32);
+  store_bytes(high, out.high + group * 32, out.crossed_high + crossed_place(group));
+  store_bytes(low, out.low + group * 32, out.crossed_low + crossed_place(group));
   const float first = scale * static_cast<float>(sum8(_mm256_add_epi32(number[0], number[1])));
   const float second = scale * static_cast<float>(sum8(_mm256_add_epi32(number[2], number[3])));
   out.scales[group] = scale;

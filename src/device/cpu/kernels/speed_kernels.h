@@ -2,18 +2,16 @@
 // types.
 #pragma once
 
-#include <stddef.h>
-#include <stdint.h>
+#include "device/cpu/kernels/bytes.h"
 
 namespace {
 
-// Eight lines at once from two pages, a few lines ahead of the loads: what the weights' kernels do.
+// As the weights' kernels do, but for the arithmetic.
 uint32_t read(const void* data, size_t bytes) {
   const char* bytes_at = static_cast<const char*>(data);
   Bits mix0 = zero_bits(), mix1 = zero_bits();
   for (size_t i = 0; i < bytes; i += 4 * Bits::kBytes) {
-    _mm_prefetch(bytes_at + i + 2048, _MM_HINT_T0);
-    _mm_prefetch(bytes_at + i + 2048 + 2 * Bits::kBytes, _MM_HINT_T0);
+    stream_ahead(bytes_at + i, 4 * Bits::kBytes);
     mix0 = exclusive_or(mix0, load_bits(bytes_at + i));
     mix1 = exclusive_or(mix1, load_bits(bytes_at + i + Bits::kBytes));
     mix0 = exclusive_or(mix0, load_bits(bytes_at + i + 2 * Bits::kBytes));

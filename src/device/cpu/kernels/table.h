@@ -38,15 +38,26 @@ enum FloatFormat : int { kFloat_F32, kFloat_F16, kFloat_BF16, kFloat_F8, kFloatF
 // Tokens of activations as numbers of two signed digits, one scale for each 32:
 // value = (high * 128 + low) * scale (cpu_matmul.cpp says why two). Tokens lie one behind the
 // other, each array with its own length a token.
+//
+// Crossed order: of each 128 columns the first halves of the four groups of 32, then the second
+// ones. So 16 bytes each of four blocks of four-bit values, which lie so in most files, meet their
+// digits after one mask and after one shift.
 constexpr int kDigitBits = 7;
 struct DigitTokens {
-  size_t columns;  // those of the weights, rounded up to 256; what is behind them is 0
-  int8_t* high;    // [tokens][columns], in -127 .. 127
-  int8_t* low;     // [tokens][columns], in -64 .. 64
-  float* scales;   // [tokens][columns / 32]
-  float* sums32;   // [tokens][columns / 32]: the sum of a group's values: what minimums multiply
-  float* sums16;   // [tokens][columns / 16]: the same of half groups
+  size_t columns;        // those of the weights, rounded up to 256; what is behind them is 0
+  int8_t* high;          // [tokens][columns], in -127 .. 127
+  int8_t* low;           // [tokens][columns], in -64 .. 64
+  int8_t* crossed_high;  // the same in crossed order
+  int8_t* crossed_low;
+  float* scales;  // [tokens][columns / 32]
+  float* sums32;  // [tokens][columns / 32]: the sum of a group's values: what minimums multiply
+  float* sums16;  // [tokens][columns / 16]: the same of half groups
 };
+
+// Where the first half of a group's digits lies in crossed order; the second is 64 behind it.
+constexpr size_t crossed_place(size_t group) {
+  return group / 4 * 128 + group % 4 * 16;
+}
 
 // Where products go: out[t, r] (= or +=) bias[r] + product.
 struct Destination {
