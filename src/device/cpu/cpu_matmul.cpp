@@ -15,8 +15,8 @@
 namespace hadal::cpu {
 namespace {
 
-constexpr size_t kRunsPerThread = 32;    // the last one that a thread takes delays nobody long
-constexpr size_t kRowsAtOnceLeast = 16;  // fewer are not worth taking
+constexpr size_t kRunsPerThread = 32;     // the last one that a thread takes delays nobody long
+constexpr size_t kRowsAtOnceLeast = 16;   // fewer are not worth taking
 constexpr size_t kAloneBytes = 16 << 10;  // weights that one thread reads before another wakes
 
 }  // namespace
@@ -44,7 +44,7 @@ void CpuOps::matmul(const MatmulArgs& args) {
   if (plan.in.tokens == 0 || !reserve_matmul(plan)) return;
   if (plan.quantized) quantize_rows(args.in, plan.in.digits);
   parallel(plan.runs, 1, [&](size_t first, size_t last, uint32_t thread) {
-    for (size_t run = first; run < last; ++run) multiply_run(plan, run, thread);
+    multiply_runs(plan, first, last, thread);
   });
 }
 
@@ -107,16 +107,22 @@ bool CpuOps::reserve_matmul(MatmulPlan& plan) {
   });
 }
 
-void CpuOps::multiply_run(const MatmulPlan& plan, size_t run, uint32_t thread) const {
-  size_t i = plan.count - 1;
-  while (plan.products[i].first_run > run) --i;
-  const Product& product = plan.products[i];
-  const size_t first = (run - product.first_run) * plan.rows_a_run;
-  const size_t last = std::min(product.matrix.rows(), first + plan.rows_a_run);
-  Destination to = product.to;
-  to.out += first;
-  if (to.bias != nullptr) to.bias += first;
-  product.matrix.multiply(first, last, plan.in, plan.panels + thread * plan.panel_bytes, to);
+// Runs of a product that lie behind one another are one stretch of memory.
+void CpuOps::multiply_runs(const MatmulPlan& plan, size_t first, size_t last,
+                           uint32_t thread) const {
+  for (size_t i = 0; i < plan.count; ++i) {
+    const Product& product = plan.products[i];
+    const size_t start = product.first_run, rows = product.matrix.rows();
+    const size_t end = start + divide_up(rows, plan.rows_a_run);
+    if (last <= start || first >= end) continue;
+    const size_t first_row = (std::max(first, start) - start) * plan.rows_a_run;
+    const size_t last_row = std::min(rows, (std::min(last, end) - start) * plan.rows_a_run);
+    Destination to = product.to;
+    to.out += first_row;
+    if (to.bias != nullptr) to.bias += first_row;
+    product.matrix.multiply(first_row, last_row, plan.in, plan.panels + thread * plan.panel_bytes,
+                            to);
+  }
 }
 
 }  // namespace hadal::cpu

@@ -83,7 +83,7 @@ class CpuOps final : public Ops {
   struct MatmulPlan;
   void plan_matmul(const MatmulArgs& args, MatmulPlan& plan) const;
   bool reserve_matmul(MatmulPlan& plan);
-  void multiply_run(const MatmulPlan& plan, size_t run, uint32_t thread) const;
+  void multiply_runs(const MatmulPlan& plan, size_t first, size_t last, uint32_t thread) const;
   void quantize_rows(const Tensor& in, const DigitTokens& digits);
 
   // experts, in the order of its steps.

@@ -22,21 +22,37 @@ inline Bytes load_bytes(const void* p) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(p));
 }
 
-// What lies far behind bytes that are read once, from one end of a matrix to the other: as far as
-// the memory delivers in the time it takes to answer under load. Into the second cache, which waits
-// for three times as many lines as the first does.
-constexpr size_t kStreamAhead = 8192;
-inline void stream_ahead(const void* p, size_t bytes) {
-  for (size_t line = 0; line < bytes; line += 64) {
-    _mm_prefetch(static_cast<const char*>(p) + kStreamAhead + line, _MM_HINT_T1);
-  }
-}
-
-inline void prefetch_lines(const uint8_t* p, size_t bytes) {
+// Always inline, like all that only prefetches: gcc takes such a function for one without effect,
+// and drops the call.
+[[gnu::always_inline]] inline void prefetch_lines(const uint8_t* p, size_t bytes) {
   for (size_t line = 0; line < bytes; line += 64) {
     _mm_prefetch(reinterpret_cast<const char*>(p + line), _MM_HINT_T0);
   }
 }
+
+// A stretch of memory that is read once, from one end to the other: it is fetched as far ahead as
+// the memory delivers in the time it takes to answer under load, and not beyond its end, as the
+// neighbour's bytes are another thread's to fetch. Into the second cache, which waits for three
+// times as many lines as the first does.
+struct Stream {
+  static constexpr size_t kAhead = 8192;
+  const uint8_t* end;
+
+  [[gnu::always_inline]] Stream(const uint8_t* start, size_t bytes) : end(start + bytes) {
+    fetch(start, bytes < kAhead ? bytes : kAhead);
+  }
+  // What lies kAhead behind `bytes` bytes that are about to be read.
+  [[gnu::always_inline]] void follow(const uint8_t* p, size_t bytes) const {
+    if (static_cast<size_t>(end - p) > kAhead) fetch(p + kAhead, bytes);
+  }
+
+ private:
+  [[gnu::always_inline]] static void fetch(const uint8_t* p, size_t bytes) {
+    for (size_t line = 0; line < bytes; line += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(p + line), _MM_HINT_T1);
+    }
+  }
+};
 
 inline uint32_t load_u32(const void* p) {
   uint32_t word;

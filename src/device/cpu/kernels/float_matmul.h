@@ -71,10 +71,10 @@ inline __m256 load_some_floats(const float* p, size_t count) {
 // One row, columns [first, last): sums[t] += weights * activations, two chains a token.
 template <class F, int kTokens>
 inline void gemv_columns(const uint8_t* row, const float* const (&x)[kTokens], size_t first,
-                         size_t last, __m256 (&sums)[kTokens][2]) {
+                         size_t last, const Stream& stream, __m256 (&sums)[kTokens][2]) {
   size_t c = first;
   for (; c + 16 <= last; c += 16) {
-    stream_ahead(row + c * F::kBytes, 16 * F::kBytes);
+    stream.follow(row + c * F::kBytes, 16 * F::kBytes);
     const __m256 w0 = F::load8(row + c * F::kBytes), w1 = F::load8(row + (c + 8) * F::kBytes);
     for (int t = 0; t < kTokens; ++t) {
       sums[t][0] = _mm256_fmadd_ps(w0, _mm256_loadu_ps(x[t] + c), sums[t][0]);
@@ -98,6 +98,7 @@ void float_gemv_rows(const WeightRows& w, const RowScales& scales, const FloatTo
   for (int t = 0; t < kTokens; ++t) x[t] = tokens.values + (first_token + t) * tokens.stride;
   const bool scaled = scales.scales != nullptr;
   const size_t segment = scaled ? scales.columns_per_scale : tokens.columns;
+  const Stream stream(w.data, w.rows * w.row_bytes);
   for (size_t r = 0; r < w.rows; ++r) {
     __m256 totals[kTokens];
     for (int t = 0; t < kTokens; ++t) totals[t] = _mm256_setzero_ps();
@@ -106,7 +107,7 @@ void float_gemv_rows(const WeightRows& w, const RowScales& scales, const FloatTo
       const size_t last = tokens.columns - first < segment ? tokens.columns : first + segment;
       __m256 sums[kTokens][2];
       for (int t = 0; t < kTokens; ++t) sums[t][0] = sums[t][1] = _mm256_setzero_ps();
-      gemv_columns<F, kTokens>(w.data + r * w.row_bytes, x, first, last, sums);
+      gemv_columns<F, kTokens>(w.data + r * w.row_bytes, x, first, last, stream, sums);
       const __m256 scale = _mm256_set1_ps(scaled ? scales.scales[index] : 1.0f);
       for (int t = 0; t < kTokens; ++t) {
         totals[t] = _mm256_fmadd_ps(_mm256_add_ps(sums[t][0], sums[t][1]), scale, totals[t]);

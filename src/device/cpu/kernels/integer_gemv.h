@@ -98,12 +98,12 @@ inline WideHalves wide_halves(const uint8_t* run, int first, int count) {
 // Run r of several rows, which lies `offset` behind the start of each.
 template <class F, int kRows, int kTokens>
 inline void gemv_run(const uint8_t* const (&rows)[kRows], size_t offset, int parts,
-                     const DigitTokens& x, size_t first_token, size_t r,
+                     const Stream& stream, const DigitTokens& x, size_t first_token, size_t r,
                      GemvSums<kRows, kTokens>& sums) {
   const size_t runs = x.columns / 256;
   WideFactors<F> factors[kRows][kTokens];
   for (int row = 0; row < kRows; ++row) {
-    stream_ahead(rows[row] + offset, parts == 8 ? kRunBytes<F> : parts * F::kBytes);
+    stream.follow(rows[row] + offset, parts == 8 ? kRunBytes<F> : parts * F::kBytes);
     const Scales scales = F::scales(rows[row] + offset, parts);
     for (int t = 0; t < kTokens; ++t) {
       factors[row][t] =
@@ -152,6 +152,7 @@ template <class F, int kTokens>
 void gemv_rows(const WeightRows& w, const DigitTokens& x, size_t first_token,
                const Destination& to) {
   constexpr int kRows = kGemvRows<kTokens>;
+  const Stream stream(w.data, w.rows * w.row_bytes);
   for (size_t first = 0; first < w.rows; first += kRows) {
     const uint8_t* rows[kRows];
     GemvSums<kRows, kTokens> sums;
@@ -165,11 +166,11 @@ void gemv_rows(const WeightRows& w, const DigitTokens& x, size_t first_token,
     }
     const size_t whole = w.row_bytes / kRunBytes<F>, left = w.row_bytes % kRunBytes<F>;
     for (size_t r = 0; r < whole; ++r) {
-      gemv_run<F>(rows, r * kRunBytes<F>, 8, x, first_token, r, sums);
+      gemv_run<F>(rows, r * kRunBytes<F>, 8, stream, x, first_token, r, sums);
     }
     if (left != 0) {
       const int parts = static_cast<int>(left / F::kBytes);
-      gemv_run<F>(rows, whole * kRunBytes<F>, parts, x, first_token, whole, sums);
+      gemv_run<F>(rows, whole * kRunBytes<F>, parts, stream, x, first_token, whole, sums);
     }
     const size_t count = w.rows - first < kRows ? w.rows - first : kRows;
     constexpr float kFactor = F::kMinimums ? 1.0f : static_cast<float>(kOffsetOf<F>);

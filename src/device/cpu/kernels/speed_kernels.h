@@ -8,10 +8,11 @@ namespace {
 
 // As the weights' kernels do, but for the arithmetic.
 uint32_t read(const void* data, size_t bytes) {
-  const char* bytes_at = static_cast<const char*>(data);
+  const auto* bytes_at = static_cast<const uint8_t*>(data);
+  const Stream stream(bytes_at, bytes);
   Bits mix0 = zero_bits(), mix1 = zero_bits();
   for (size_t i = 0; i < bytes; i += 4 * Bits::kBytes) {
-    stream_ahead(bytes_at + i, 4 * Bits::kBytes);
+    stream.follow(bytes_at + i, 4 * Bits::kBytes);
     mix0 = exclusive_or(mix0, load_bits(bytes_at + i));
     mix1 = exclusive_or(mix1, load_bits(bytes_at + i + Bits::kBytes));
     mix0 = exclusive_or(mix0, load_bits(bytes_at + i + 2 * Bits::kBytes));
