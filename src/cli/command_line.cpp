@@ -10,8 +10,8 @@
 #include <new>
 #include <system_error>
 
+#include "cli/pull_model.h"
 #include "device/registry.h"
-#include "hub/model_store.h"
 
 namespace hadal {
 namespace {
@@ -85,8 +85,9 @@ int parse_and_run(CommandContext& context, int argument_count, char** arguments)
   application.set_version_flag("--version", std::string("hadal ") + HADAL_VERSION);
   application.require_subcommand(0, 1);
   const std::vector<Command> commands = {
-      add_run(application, context),        add_show(application, context),
-      add_list(application, context),       add_tokenize(application, context),
+      add_run(application, context),        add_pull(application, context),
+      add_list(application, context),       add_show(application, context),
+      add_rm(application, context),         add_tokenize(application, context),
       add_eval(application, context),       add_bench(application, context),
       add_completion(application, context),
   };
@@ -163,9 +164,7 @@ void add_speculation_option(CLI::App& command, ModelOptions& options) {
 Result<std::unique_ptr<Generator>> open_model(CommandContext& context, const ModelOptions& options,
                                               std::optional<std::string> chat_template,
                                               uint32_t step_tokens_max) {
-  const ModelStore store(context.environment.home);
-  HADAL_TRY(const std::filesystem::path path,
-            options.model.empty() ? store.default_model() : store.resolve(options.model));
+  HADAL_TRY(const std::filesystem::path path, find_or_pull(context, options.model));
   HADAL_TRY(auto device, open_device({.name = options.device,
                                       .threads = options.threads,
                                       .instruction_set = options.instruction_set}));
@@ -177,6 +176,12 @@ Result<std::unique_ptr<Generator>> open_model(CommandContext& context, const Mod
   generator.engine.step_tokens_max = step_tokens_max;
   generator.engine.kv_type = options.kv_type;
   generator.engine.speculation = options.speculation;
+  if (const auto pulled = PulledModels(context.environment.home).find_by_path(path)) {
+    SamplingOptions advice = generator.sampling;
+    if (pulled->temperature) advice.temperature = static_cast<float>(*pulled->temperature);
+    if (pulled->top_p) advice.top_p = static_cast<float>(*pulled->top_p);
+    if (advice.validate()) generator.sampling = advice;
+  }
   const std::string what = fmt::format("loading {}", path.filename().string());
   generator.engine.progress = [&](const LoadProgress& progress) {
     if (progress.bytes_total == 0) return;

@@ -50,15 +50,22 @@ std::string bash_script(const std::vector<CommandWords>& commands) {
     for (const OptionWords& option : command.options) options += option.name + " ";
     cases += fmt::format("    {}) words={} ;;\n", command.name, quoted(options));
   }
+  // bash takes a colon for the end of a word: what is typed is read off the line, and what stands
+  // before its last colon is taken off the answers again.
   return fmt::format(
       "_hadal() {{\n"
-      "  local word=${{COMP_WORDS[COMP_CWORD]}} words=\n"
+      "  local line=${{COMP_LINE:0:COMP_POINT}} words= available=\n"
+      "  local word=${{line##* }}\n"
       "  if [ \"$COMP_CWORD\" -eq 1 ]; then words={}; else\n"
       "    case ${{COMP_WORDS[1]}} in\n{}    esac\n"
-      "    if [[ $word != -* ]]; then words=$(hadal list 2>/dev/null | awk 'NR > 1 {{ print $1 "
-      "}}'); fi\n"
+      "    [ \"${{COMP_WORDS[1]}}\" = pull ] && available=--available\n"
+      "    if [[ $word != -* ]]; then words=$(hadal list $available 2>/dev/null | awk 'NR > 1 {{ "
+      "print "
+      "$1 }}'); fi\n"
       "  fi\n"
       "  COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n"
+      "  if [[ $COMP_WORDBREAKS == *:* && $word == *:* ]]; then "
+      "COMPREPLY=(\"${{COMPREPLY[@]#\"${{word%:*}}:\"}}\"); fi\n"
       "}}\n"
       "complete -o default -F _hadal hadal\n",
       quoted(names), cases);
@@ -79,14 +86,18 @@ std::string zsh_script(const std::vector<CommandWords>& commands) {
       options += " " + quoted(fmt::format("{}[{}]{}", option.name, escaped(option.help),
                                           option.takes_value ? ":value:_files" : ""));
     }
-    cases += fmt::format("    {}) _arguments{} '*:model or file:_hadal_models' ;;\n", command.name,
-                         options);
+    cases += fmt::format("    {}) _arguments{} '*:model or file:{}' ;;\n", command.name, options,
+                         command.name == "pull" ? "_hadal_available" : "_hadal_models");
   }
   return fmt::format(
       "#compdef hadal\n"
       "_hadal_models() {{\n"
       "  compadd -- ${{(f)\"$(hadal list 2>/dev/null | awk 'NR > 1 {{ print $1 }}')\"}}\n"
       "  _files\n"
+      "}}\n"
+      "_hadal_available() {{\n"
+      "  compadd -- ${{(f)\"$(hadal list --available 2>/dev/null | awk 'NR > 1 {{ print $1 "
+      "}}')\"}}\n"
       "}}\n"
       "_hadal() {{\n"
       "  local -a commands=(\n{}  )\n"
@@ -101,7 +112,9 @@ std::string zsh_script(const std::vector<CommandWords>& commands) {
 
 std::string fish_script(const std::vector<CommandWords>& commands) {
   std::string script =
-      "function __hadal_models; hadal list 2>/dev/null | awk 'NR > 1 { print $1 }'; end\n";
+      "function __hadal_models; hadal list 2>/dev/null | awk 'NR > 1 { print $1 }'; end\n"
+      "function __hadal_available; hadal list --available 2>/dev/null | awk 'NR > 1 { print $1 }'; "
+      "end\n";
   for (const CommandWords& command : commands) {
     script += fmt::format("complete -c hadal -n __fish_use_subcommand -f -a {} -d {}\n",
                           command.name, quoted(command.help));
@@ -111,8 +124,8 @@ std::string fish_script(const std::vector<CommandWords>& commands) {
                             quoted(option.help));
     }
     script +=
-        fmt::format("complete -c hadal -n '__fish_seen_subcommand_from {}' -a '(__hadal_models)'\n",
-                    command.name);
+        fmt::format("complete -c hadal -n '__fish_seen_subcommand_from {}' -a '({})'\n",
+                    command.name, command.name == "pull" ? "__hadal_available" : "__hadal_models");
   }
   return script;
 }

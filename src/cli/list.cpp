@@ -1,51 +1,137 @@
+#include <fmt/ranges.h>
+
 #include <CLI/CLI.hpp>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/sizes.h"
-#include "cli/command_line.h"
+#include "cli/pull_model.h"
 #include "hub/model_store.h"
 #include "text/unicode.h"
 
 namespace hadal {
+namespace {
+
+struct Row {
+  std::string name, path, shared;
+  uint64_t bytes = 0;
+  bool complete = true;
+};
+
+// hadal's own folder, what was pulled, and what lies in the Hugging Face cache; a model that two of
+// them know is one row.
+Result<std::vector<Row>> rows(const CommandContext& context) {
+  const HubOptions& hub = context.environment.hub;
+  std::vector<Row> rows;
+  HADAL_TRY(const std::vector<StoredModel> stored, ModelStore(context.environment.home).list());
+  for (const StoredModel& model : stored)
+    rows.push_back({model.name, model.path.string(), "", model.bytes});
+  HADAL_TRY(const std::vector<PulledModel> pulled, PulledModels(context.environment.home).list());
+  std::map<std::string, std::vector<std::string>> users;  // of a path
+  for (const PulledModel& model : pulled) users[model.path.string()].push_back(model.name);
+  for (const PulledModel& model : pulled) {
+    Row row{model.name, model.path.string(), "", model.bytes(), model.complete()};
+    std::vector<std::string> others;
+    for (const std::string& other : users[row.path]) {
+      if (other != model.name) others.push_back(other);
+    }
+    if (row.path.starts_with(hub.hugging_face_cache.string() + "/"))
+      others.push_back("huggingface_hub");
+    if (row.path.starts_with(hub.modelscope_cache.string() + "/")) others.push_back("modelscope");
+    row.shared = fmt::format("{}", fmt::join(others, ", "));
+    rows.push_back(std::move(row));
+  }
+  for (const PulledModel& model : models_in_hugging_face_cache(hub)) {
+    if (users.contains(model.path.string())) continue;
+    rows.push_back({model.name, model.path.string(), "huggingface_hub", model.bytes()});
+  }
+  return rows;
+}
+
+void print_table(Terminal& terminal, const std::vector<std::vector<std::string>>& table) {
+  std::vector<size_t> widths;
+  for (const auto& row : table) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], display_width(row[i]));
+  }
+  for (const auto& row : table) {
+    std::string line;
+    for (size_t i = 0; i < row.size(); ++i) {
+      line += row[i];
+      if (i + 1 < row.size()) line += std::string(widths[i] - display_width(row[i]) + 2, ' ');
+    }
+    while (line.ends_with(' ')) line.pop_back();
+    terminal.write(line + "\n");
+  }
+}
+
+Status list(CommandContext& context, bool as_json) {
+  HADAL_TRY(const std::vector<Row> models, rows(context));
+  if (as_json) {
+    nlohmann::json list = nlohmann::json::array();
+    for (const Row& model : models) {
+      list.push_back({{"name", model.name},
+                      {"bytes", model.bytes},
+                      {"path", model.path},
+                      {"complete", model.complete},
+                      {"shared_with", model.shared}});
+    }
+    context.terminal.write(list.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) +
+                           "\n");
+    return {};
+  }
+  if (models.empty()) {
+    context.terminal.say(
+        fmt::format("No model yet. `hadal pull deepseek-r1:1.5b` fetches one, `hadal list "
+                    "--available` shows more names; "
+                    "a .gguf file or a Hugging Face folder put into {} is found too.",
+                    ModelStore(context.environment.home).models_folder().string()));
+    return {};
+  }
+  std::vector<std::vector<std::string>> table{{"NAME", "SIZE", "PATH", "SHARED WITH"}};
+  for (const Row& model : models) {
+    table.push_back({model.name, model.complete ? format_bytes(model.bytes) : "incomplete",
+                     model.path, model.shared});
+  }
+  print_table(context.terminal, table);
+  return {};
+}
+
+Status list_available(CommandContext& context, bool as_json) {
+  HADAL_TRY(const Catalogue catalogue, Catalogue::open(context.environment.hub.catalogue_file()));
+  nlohmann::json list = nlohmann::json::array();
+  std::vector<std::vector<std::string>> table{{"NAME", "WHAT", "LICENCE"}};
+  for (const CatalogueModel& model : catalogue.models()) {
+    table.push_back({model.name, model.about, model.licence});
+    nlohmann::json sources = nlohmann::json::array();
+    for (const CatalogueSource& source : model.sources) {
+      for (const ModelReference& at : source.at) sources.push_back(at.text());
+    }
+    list.push_back({{"name", model.name},
+                    {"about", model.about},
+                    {"licence", model.licence},
+                    {"context", model.context},
+                    {"sources", sources}});
+  }
+  if (as_json) {
+    context.terminal.write(list.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) +
+                           "\n");
+  } else {
+    print_table(context.terminal, table);
+  }
+  return {};
+}
+
+}  // namespace
 
 Command add_list(CLI::App& application, CommandContext& context) {
-  CLI::App* app =
-      application.add_subcommand("list", "Show the models you have\nExample: hadal list");
-  auto as_json = std::make_shared<bool>(false);
+  CLI::App* app = application.add_subcommand(
+      "list", "Show the models you have, or the names you may pull\nExample: hadal list");
+  auto as_json = std::make_shared<bool>(false), available = std::make_shared<bool>(false);
   app->add_flag("--json", *as_json, "As JSON");
-  return {app, [&context, as_json]() -> Status {
-            const ModelStore store(context.environment.home);
-            HADAL_TRY(const std::vector<StoredModel> models, store.list());
-            if (*as_json) {
-              nlohmann::json list = nlohmann::json::array();
-              for (const StoredModel& model : models) {
-                list.push_back(
-                    {{"name", model.name}, {"bytes", model.bytes}, {"path", model.path.string()}});
-              }
-              context.terminal.write(
-                  list.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
-              return {};
-            }
-            if (models.empty()) {
-              context.terminal.say(
-                  fmt::format("No model in {} yet. Put a .gguf file or a Hugging Face folder "
-                              "there, or run `scripts/demo`.",
-                              store.models_folder().string()));
-              return {};
-            }
-            size_t widest = 4;
-            for (const StoredModel& model : models)
-              widest = std::max(widest, display_width(model.name));
-            const auto row = [&](std::string_view name, std::string_view size,
-                                 std::string_view path) {
-              const std::string gap(widest - display_width(name), ' ');
-              context.terminal.write(fmt::format("{}{}  {:>8}  {}\n", name, gap, size, path));
-            };
-            row("NAME", "SIZE", "PATH");
-            for (const StoredModel& model : models) {
-              row(model.name, format_bytes(model.bytes), model.path.string());
-            }
-            return {};
+  app->add_flag("--available", *available, "The catalogue: names that `hadal pull` knows");
+  return {app, [&context, as_json, available] {
+            return *available ? list_available(context, *as_json) : list(context, *as_json);
           }};
 }
 

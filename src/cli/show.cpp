@@ -4,9 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/sizes.h"
-#include "cli/command_line.h"
+#include "cli/pull_model.h"
 #include "file/describe.h"
-#include "hub/model_store.h"
 #include "model/model.h"
 #include "text/tokenizer.h"
 
@@ -144,7 +143,7 @@ void print_description(Terminal& terminal, const nlohmann::ordered_json& d) {
 }
 
 Status show(CommandContext& context, const ShowOptions& options) {
-  HADAL_TRY(const auto path, ModelStore(context.environment.home).resolve(options.model));
+  HADAL_TRY(const auto path, find_model(context, options.model));
   HADAL_TRY(const auto file, ModelFile::open(path, ReadWhat::kHeaderOnly));
   Terminal& terminal = context.terminal;
   if (options.chat_template) {

@@ -7,6 +7,8 @@
 #include <map>
 #include <optional>
 
+#include "hub/model_variants.h"
+
 namespace hadal {
 namespace {
 
@@ -16,25 +18,6 @@ std::string lower_case(std::string_view text) {
   std::string lower(text);
   for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return lower;
-}
-
-// NAME-00002-of-00005 -> {NAME, 2}
-struct SplitName {
-  std::string name;
-  int part;
-};
-std::optional<SplitName> split_name(const std::string& stem) {
-  constexpr size_t kSuffix = sizeof("-00001-of-00005") - 1;
-  if (stem.size() <= kSuffix) return std::nullopt;
-  const std::string suffix = stem.substr(stem.size() - kSuffix);
-  const auto digits = [&](size_t first) {
-    return std::all_of(suffix.begin() + first, suffix.begin() + first + 5,
-                       [](unsigned char c) { return std::isdigit(c) != 0; });
-  };
-  if (suffix[0] != '-' || suffix.substr(6, 4) != "-of-" || !digits(1) || !digits(10)) {
-    return std::nullopt;
-  }
-  return SplitName{stem.substr(0, stem.size() - kSuffix), std::stoi(suffix.substr(1, 5))};
 }
 
 uint64_t folder_bytes(const fs::path& folder) {
@@ -69,9 +52,9 @@ Result<std::vector<StoredModel>> ModelStore::list() const {
     } else if (path.extension() == ".gguf") {
       const std::string stem = path.stem().string();
       const uint64_t bytes = entry->file_size(ignored);
-      const auto split = split_name(stem);
-      StoredModel& model = models[split ? split->name : stem];
-      model.name = split ? split->name : stem;
+      const auto split = parse_split_name(stem);
+      StoredModel& model = models[split ? split->stem : stem];
+      model.name = split ? split->stem : stem;
       model.bytes += bytes;
       if (!split || split->part == 1 || model.path.empty()) model.path = path;
     }
@@ -92,11 +75,9 @@ Result<fs::path> ModelStore::resolve(std::string_view model) const {
       !fs::is_directory(direct, error) || fs::exists(direct / "config.json", error);
   if (exists && is_model) return direct;
   HADAL_TRY(const std::vector<StoredModel> models, list());
-  std::string wanted = lower_case(model);
-  if (wanted.ends_with(".gguf")) wanted.resize(wanted.size() - 5);
   std::vector<std::string> names;
   for (const StoredModel& stored : models) {
-    if (lower_case(stored.name) == wanted) return stored.path;
+    if (same_name(stored.name, model)) return stored.path;
     names.push_back(stored.name);
   }
   if (exists) return direct;  // some folder; whoever opens it says what it lacks
@@ -107,8 +88,10 @@ Result<fs::path> ModelStore::resolve(std::string_view model) const {
         "folder; `scripts/demo` in hadal's source tree fetches a small model to try.",
         model, models_folder().string());
   }
-  return fail("{}: no such file or folder, and no such model in {}. Models there: {}.", model,
-              models_folder().string(), fmt::join(names, ", "));
+  return fail(
+      "{}: no such file or folder, and no such model in {}. Models there: {}. `hadal list "
+      "--available` shows names that can be pulled.",
+      model, models_folder().string(), fmt::join(names, ", "));
 }
 
 Result<fs::path> ModelStore::default_model() const {
@@ -123,9 +106,40 @@ Result<fs::path> ModelStore::default_model() const {
                 models.size());
   }
   return fail(
-      "there is no model in {} yet. `scripts/demo` in hadal's source tree fetches a small one; or "
-      "`hadal run FILE.gguf`.",
+      "there is no model in {} yet. `hadal run deepseek-r1:1.5b` fetches one and chats; `hadal run "
+      "FILE.gguf` takes your "
+      "own; `scripts/demo` in hadal's source tree fetches a small one to try.",
       models_folder().string());
+}
+
+bool ModelStore::same_name(std::string_view stored, std::string_view given) {
+  std::string wanted = lower_case(given);
+  if (wanted.ends_with(".gguf")) wanted.resize(wanted.size() - 5);
+  return lower_case(stored) == wanted;
+}
+
+Result<uint64_t> ModelStore::remove(const StoredModel& model) const {
+  std::error_code error;
+  if (fs::is_directory(fs::symlink_status(model.path, error))) {
+    fs::remove_all(model.path, error);
+    if (error) return fail("cannot delete {}: {}", model.path.string(), error.message());
+    return model.bytes;
+  }
+  const auto split = parse_split_name(model.path.stem().string());
+  std::vector<fs::path> parts;
+  fs::directory_iterator entry(models_folder(), error);
+  for (const fs::directory_iterator end; !error && entry != end; entry.increment(error)) {
+    const auto other = parse_split_name(entry->path().stem().string());
+    const bool part =
+        split ? entry->path().extension() == ".gguf" && other && other->stem == split->stem
+              : entry->path() == model.path;
+    if (part) parts.push_back(entry->path());
+  }
+  for (const fs::path& part : parts) {
+    fs::remove(part, error);
+    if (error) return fail("cannot delete {}: {}", part.string(), error.message());
+  }
+  return model.bytes;
 }
 
 }  // namespace hadal

@@ -33,6 +33,11 @@ class ModelStore {
   // Errors: what was looked for, where, the names there are, and what to type.
   Result<std::filesystem::path> resolve(std::string_view model) const;
 
+  // Deletes a model of list() (all parts, the folder); the bytes freed.
+  Result<uint64_t> remove(const StoredModel& model) const;
+  // Case does not matter, `.gguf` may be given.
+  static bool same_name(std::string_view stored, std::string_view given);
+
   // The model of `hadal run` without a name: the demo model (kDemoModel), else the tiny one that a
   // source tree carries.
   Result<std::filesystem::path> default_model() const;

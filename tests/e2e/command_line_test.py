@@ -10,7 +10,7 @@ import pytest
 
 from conftest import PROGRAM, TINY, real_model
 
-COMMANDS = ["run", "show", "list", "tokenize", "eval", "bench", "completion"]
+COMMANDS = ["run", "pull", "list", "show", "rm", "tokenize", "eval", "bench", "completion"]
 
 
 def test_version_and_help(hadal):
