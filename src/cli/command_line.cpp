@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <clocale>
+#include <csignal>
 #include <fstream>
 #include <iostream>
 #include <new>
@@ -176,12 +177,6 @@ Result<std::unique_ptr<Generator>> open_model(CommandContext& context, const Mod
   generator.engine.step_tokens_max = step_tokens_max;
   generator.engine.kv_type = options.kv_type;
   generator.engine.speculation = options.speculation;
-  if (const auto pulled = PulledModels(context.environment.home).find_by_path(path)) {
-    SamplingOptions advice = generator.sampling;
-    if (pulled->temperature) advice.temperature = static_cast<float>(*pulled->temperature);
-    if (pulled->top_p) advice.top_p = static_cast<float>(*pulled->top_p);
-    if (advice.validate()) generator.sampling = advice;
-  }
   const std::string what = fmt::format("loading {}", path.filename().string());
   generator.engine.progress = [&](const LoadProgress& progress) {
     if (progress.bytes_total == 0) return;
@@ -224,6 +219,8 @@ Result<std::string> read_text(const std::string& path) {
 
 int run_command_line(int argument_count, char** arguments) {
   set_locale();
+  std::signal(SIGXFSZ,
+              SIG_IGN);  // a file beyond `ulimit -f` is then an error of the write, with a sentence
   const Environment environment = read_environment();
   CommandContext context{environment, Terminal({.color = !environment.no_color,
                                                 .moving_lines = !environment.dumb_terminal})};

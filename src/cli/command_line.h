@@ -61,8 +61,6 @@ struct Command {
   CommandBody body;
 };
 Command add_run(CLI::App& application, CommandContext& context);
-Command add_pull(CLI::App& application, CommandContext& context);
-Command add_rm(CLI::App& application, CommandContext& context);
 Command add_show(CLI::App& application, CommandContext& context);
 Command add_list(CLI::App& application, CommandContext& context);
 Command add_tokenize(CLI::App& application, CommandContext& context);

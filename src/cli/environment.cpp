@@ -5,6 +5,7 @@
 #include <initializer_list>
 #include <string_view>
 
+#include "cli/hub_environment.h"
 #include "file/text_file.h"
 
 namespace hadal {
@@ -50,7 +51,7 @@ Result<std::string> hugging_face_token(const std::filesystem::path& folder) {
 
 // As huggingface_hub and modelscope read them; what is wrong in one is told only where a hub is
 // needed.
-Status read_hub_options(HubOptions& hub) {
+Status read_into(HubOptions& hub) {
   const std::string cache = variable("XDG_CACHE_HOME");
   const std::filesystem::path caches =
       cache.empty() ? std::filesystem::path(variable("HOME")) / ".cache" : expanded(cache);
@@ -64,8 +65,9 @@ Status read_hub_options(HubOptions& hub) {
                              : expanded(modelscope_cache);
   hub.offline = is_true(first_of({"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"}));
   hub.network.ca_file = first_of({"SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"});
-  if (const std::string text = variable("HF_ENDPOINT"); !text.empty())
+  if (const std::string text = variable("HF_ENDPOINT"); !text.empty()) {
     HADAL_TRY(hub.hugging_face.endpoint, normal_endpoint(text));
+  }
   if (const std::string text = first_of({"MODELSCOPE_ENDPOINT", "MODELSCOPE_DOMAIN"});
       !text.empty()) {
     HADAL_TRY(hub.modelscope.endpoint, normal_endpoint(text));
@@ -102,10 +104,14 @@ Environment read_environment() {
   }
   environment.dumb_terminal = variable("TERM") == "dumb";
   environment.no_color = !variable("NO_COLOR").empty() || environment.dumb_terminal;
-  environment.hub.home = environment.home;
-  if (const Status read = read_hub_options(environment.hub); !read)
-    environment.hub_problem = read.error().message;
   return environment;
+}
+
+HubEnvironment read_hub_environment(const Environment& environment) {
+  HubEnvironment result;
+  result.options.home = environment.home;
+  if (const Status read = read_into(result.options); !read) result.problem = read.error().message;
+  return result;
 }
 
 }  // namespace hadal

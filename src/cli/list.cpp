@@ -21,7 +21,7 @@ struct Row {
 // hadal's own folder, what was pulled, and what lies in the Hugging Face cache; a model that two of
 // them know is one row.
 Result<std::vector<Row>> rows(const CommandContext& context) {
-  const HubOptions& hub = context.environment.hub;
+  const HubOptions hub = read_hub_environment(context.environment).options;
   std::vector<Row> rows;
   HADAL_TRY(const std::vector<StoredModel> stored, ModelStore(context.environment.home).list());
   for (const StoredModel& model : stored)
@@ -98,7 +98,8 @@ Status list(CommandContext& context, bool as_json) {
 }
 
 Status list_available(CommandContext& context, bool as_json) {
-  HADAL_TRY(const Catalogue catalogue, Catalogue::open(context.environment.hub.catalogue_file()));
+  HADAL_TRY(const Catalogue catalogue,
+            Catalogue::open(read_hub_environment(context.environment).options.catalogue_file()));
   nlohmann::json list = nlohmann::json::array();
   std::vector<std::vector<std::string>> table{{"NAME", "WHAT", "LICENCE"}};
   for (const CatalogueModel& model : catalogue.models()) {

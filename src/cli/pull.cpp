@@ -46,7 +46,8 @@ Result<uint64_t> parse_rate(const std::string& text) {
 // A bar that is rewritten in place; where there is no terminal, a line now and then.
 class PullDisplay {
  public:
-  explicit PullDisplay(Terminal& terminal) : terminal_(terminal) {}
+  PullDisplay(Terminal& terminal, bool moving_lines)
+      : terminal_(terminal), moves_(moving_lines && terminal.notices_are_terminal()) {}
 
   void show(const PullProgress& progress) {
     const auto now = Clock::now();
@@ -54,7 +55,7 @@ class PullDisplay {
         progress.bytes_total == 0
             ? 1
             : static_cast<double>(progress.bytes_done) / static_cast<double>(progress.bytes_total);
-    if (terminal_.moves_lines()) {
+    if (moves_) {
       constexpr std::chrono::milliseconds kRefresh{100};
       if (now - shown_ < kRefresh) return;
       shown_ = now;
@@ -90,6 +91,7 @@ class PullDisplay {
   }
 
   Terminal& terminal_;
+  bool moves_;
   Clock::time_point shown_{};
   bool begun_ = false, lines_ = false;
   int tenth_ = 0;
@@ -114,8 +116,9 @@ Status pull(CommandContext& context, const PullCommand& command) {
 }  // namespace
 
 Result<HubOptions> hub_options(const CommandContext& context) {
-  if (!context.environment.hub_problem.empty()) return fail("{}", context.environment.hub_problem);
-  HubOptions options = context.environment.hub;
+  HubEnvironment surroundings = read_hub_environment(context.environment);
+  if (!surroundings.problem.empty()) return fail("{}", surroundings.problem);
+  HubOptions options = std::move(surroundings.options);
   options.network.user_agent = std::string("hadal/") + HADAL_VERSION;
   options.network.stop = [] { return InterruptCatcher::interrupted(); };
   options.free_memory_bytes = available_memory_bytes();
@@ -126,7 +129,7 @@ Result<PulledModel> pull_and_show(CommandContext& context, const std::string& na
                                   const HubOptions& options) {
   const InterruptCatcher catcher;
   InterruptCatcher::reset();
-  PullDisplay display(context.terminal);
+  PullDisplay display(context.terminal, !context.environment.dumb_terminal);
   const auto begin = Clock::now();
   uint64_t fetched_from = UINT64_MAX;
   PullCallbacks callbacks;
@@ -148,7 +151,7 @@ Result<PulledModel> pull_and_show(CommandContext& context, const std::string& na
     const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     const uint64_t total = model->bytes(), fetched = total - std::min(total, fetched_from);
     context.terminal.say(fmt::format(
-        "{}: {} in {} ({}/s), every byte checked; it lies at {}", model->name, format_bytes(total),
+        "{}: {} in {} ({}/s); it lies at {}", model->name, format_bytes(total),
         format_duration(seconds),
         format_bytes(static_cast<uint64_t>(static_cast<double>(fetched) / std::max(seconds, 1e-3))),
         model->path.string()));
@@ -165,16 +168,19 @@ Result<std::filesystem::path> find_model(const CommandContext& context, const st
   }
   auto path = store.resolve(model);
   if (path) return path;
-  const auto here = find_on_disk(model, context.environment.hub);
+  const HubOptions hub = read_hub_environment(context.environment).options;
+  const auto here = find_on_disk(model, hub);
   if (!here) return forward_error(here);
   if (*here) return (*here)->path;
-  if (!can_be_pulled(model, context.environment.hub)) return path;
+  if (!can_be_pulled(model, hub)) return path;
   return fail("{} is not on this machine yet: `hadal pull {}` fetches it", model, model);
 }
 
 Result<std::filesystem::path> find_or_pull(CommandContext& context, const std::string& model) {
   auto path = find_model(context, model);
-  if (path || model.empty() || !can_be_pulled(model, context.environment.hub)) return path;
+  const bool pulls = !path && !model.empty() &&
+                     can_be_pulled(model, read_hub_environment(context.environment).options);
+  if (!pulls) return path;
   HADAL_TRY(const HubOptions options, hub_options(context));
   HADAL_TRY(const PulledModel pulled, pull_and_show(context, model, options));
   return pulled.path;

@@ -5,9 +5,13 @@
 #include <string>
 
 #include "cli/command_line.h"
+#include "cli/hub_environment.h"
 #include "hub/pull.h"
 
 namespace hadal {
+
+Command add_pull(CLI::App& application, CommandContext& context);
+Command add_rm(CLI::App& application, CommandContext& context);
 
 // The hubs as environment and machine have them; Ctrl-C ends what is under way (while an
 // InterruptCatcher lives).

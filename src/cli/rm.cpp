@@ -26,7 +26,8 @@ Status remove(CommandContext& context, const std::string& name) {
   const PulledModels pulled(context.environment.home);
   const auto model = pulled.find(name);
   if (!model) return remove_stored(context, ModelStore(context.environment.home), name);
-  HADAL_TRY(const Removal removal, remove_model(*model, context.environment.hub));
+  HADAL_TRY(const Removal removal,
+            remove_model(*model, read_hub_environment(context.environment).options));
   context.terminal.say(
       fmt::format("{} is gone; {} freed", model->name, format_bytes(removal.bytes_freed)));
   for (const std::string& note : removal.notes) context.terminal.say(note);

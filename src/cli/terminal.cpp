@@ -105,7 +105,7 @@ void Terminal::notice(std::string_view text) {
 }
 
 void Terminal::progress(std::string_view what, double fraction) {
-  if (!moves_lines()) return;
+  if (!notices_are_terminal_ || !options_.moving_lines) return;
   const auto now = std::chrono::steady_clock::now();
   if (!progress_begun_) progress_begin_ = now;
   progress_begun_ = true;

@@ -31,9 +31,6 @@ class Terminal {
   bool input_is_terminal() const { return input_is_terminal_; }
   bool output_is_terminal() const { return output_is_terminal_; }
   bool notices_are_terminal() const { return notices_are_terminal_; }
-  bool moves_lines() const {
-    return notices_are_terminal_ && options_.moving_lines;
-  }                          // progress() shows
   uint32_t columns() const;  // of the terminal now (it may be resized); 80 where there is none
 
   void say(std::string_view line);                  // on standard error, with a newline; wrapped

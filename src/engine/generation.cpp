@@ -52,7 +52,7 @@ Result<std::unique_ptr<Generator>> Generator::open(const std::filesystem::path& 
   auto state = std::make_unique<State>();
   HADAL_TRY(state->file, ModelFile::open(path));
   if (carries_tokenizer(*state->file)) HADAL_TRY_VOID(state->open_text(options));
-  state->default_sampling = sampling_defaults(state->file->metadata(), options.sampling);
+  state->default_sampling = sampling_defaults(state->file->metadata());
   HADAL_TRY(state->engine, Engine::open(state->file, std::move(devices), options.engine));
   return std::unique_ptr<Generator>(new Generator(std::move(state)));
 }

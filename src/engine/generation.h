@@ -21,7 +21,6 @@ namespace hadal {
 struct GeneratorOptions {
   EngineOptions engine;
   std::optional<std::string> chat_template;  // source that replaces the model's own
-  SamplingOptions sampling;  // advice from outside, a catalogue's say; the model's own words go before it
 };
 
 // A model that does not know <think> (neither its template nor its vocabulary has it) is left alone

@@ -19,7 +19,8 @@ void take(const Metadata& metadata, std::string_view key, Value SamplingOptions:
 
 }  // namespace
 
-SamplingOptions sampling_defaults(const Metadata& metadata, SamplingOptions options) {
+SamplingOptions sampling_defaults(const Metadata& metadata) {
+  SamplingOptions options;
   if (metadata.dialect() == Dialect::kGguf) {
     take(metadata, "general.sampling.temp", &SamplingOptions::temperature, options);
     take(metadata, "general.sampling.top_k", &SamplingOptions::top_k, options);

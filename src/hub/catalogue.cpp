@@ -67,7 +67,9 @@ Result<CatalogueSource> read_source(const Json& json, const std::string& where) 
   CatalogueSource source;
   HADAL_TRY(source.format, text_of(json, "format", where));
   if (source.format.empty()) source.format = "gguf";
-  HADAL_TRY_VOID(check_repository_path(source.format));
+  if (const Status good = check_repository_path(source.format); !good) {
+    return fail("{}: {}", where, good.error().message);
+  }
   HADAL_TRY(const std::vector<std::string> at, texts_of(json, "at", where));
   for (const std::string& text : at) {
     auto reference = parse_model_reference(text);

@@ -182,6 +182,10 @@ Status Pull::transfer(PlannedFile& file) {
   const auto outcome = transfer_file(transport_, target, file.sources, transfer);
   if (!outcome) return forward_error(outcome);
   for (const std::string& note : outcome->notes) callbacks_.say(note);
+  if (file.file.digest.kind == DigestKind::kNone) {
+    callbacks_.say(fmt::format("{} came without a digest to check it by; its sha256 is {}",
+                               file.file.path, outcome->digest.hex));
+  }
   HADAL_TRY_VOID(move_durably(file.part, file.bytes));
   ::unlink(file.record.c_str());
   if (plan_.repository.empty())

@@ -194,14 +194,19 @@ Status Fetch::start(Connection& connection) {
                                         connection.lease.range.end - 1));
   HADAL_TRY_VOID(connection.handle.prepare(request, options_.network));
   CURL* easy = connection.handle.get();
-  constexpr long kBufferBytes = 512 << 10;  // curl's largest: fewer calls a byte
-  curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, kBufferBytes);
+  // curl's largest buffer has the fewest calls a byte; a limited rate needs small bites to be kept
+  // to.
+  constexpr uint64_t kBufferBytes = 512 << 10, kBitesPerSecond = 8, kBufferBytesMin = 1024;
+  const uint64_t limit = options_.limit_bytes_per_s;
+  const uint64_t buffer = limit == 0
+                              ? kBufferBytes
+                              : std::clamp(limit / kBitesPerSecond, kBufferBytesMin, kBufferBytes);
+  curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, static_cast<long>(buffer));
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &Fetch::read_body);
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, &connection);
   curl_easy_setopt(easy, CURLOPT_PRIVATE, &connection);
-  if (options_.limit_bytes_per_s > 0) {
-    curl_easy_setopt(easy, CURLOPT_MAX_RECV_SPEED_LARGE,
-                     static_cast<curl_off_t>(options_.limit_bytes_per_s));
+  if (limit > 0) {
+    curl_easy_setopt(easy, CURLOPT_MAX_RECV_SPEED_LARGE, static_cast<curl_off_t>(limit));
   }
   curl_multi_add_handle(transport_.get(), easy);
   return {};

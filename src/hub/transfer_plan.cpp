@@ -209,10 +209,13 @@ std::optional<ByteRange> TransferPlan::choose_range(uint32_t source, double now)
   }
   if (largest == nullptr) return std::nullopt;
   const uint64_t rest = largest->range.end - largest->at;
-  // A rest that is nearly there is not worth it either.
+  // Worth a new connection: many bytes that take longer than a moment, or few that take for ever.
+  constexpr uint64_t kFewBytesMin = 64 << 10;
   const double pace = speed(largest->source, now);
-  if (rest < 2 * rules_.split_bytes_min || (pace > 0 && static_cast<double>(rest) / pace < 1))
-    return std::nullopt;
+  const double rest_s = pace > 0 ? static_cast<double>(rest) / pace : 0;
+  const bool many = rest >= 2 * rules_.split_bytes_min && (pace == 0 || rest_s >= 1);
+  const bool slow = rest >= 2 * kFewBytesMin && rest_s > 2 * rules_.probe_after_s;
+  if (!many && !slow) return std::nullopt;
   const ByteRange half{largest->at + rest / 2, largest->range.end};
   largest->range.end = half.begin;
   return half;

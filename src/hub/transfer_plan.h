@@ -21,10 +21,11 @@ struct TransferRules {
   uint32_t connections_max = 4;
   uint64_t piece_bytes =
       16 << 20;  // of a lease: small enough to follow a better source, large enough for speed
-  uint64_t split_bytes_min = 2 << 20;  // a rest smaller than this is not worth a new connection
-  double stall_s = 20;                 // a connection without a byte for so long is replaced
-  uint32_t failures_max = 8;           // of a source, one after another without a byte between them
-  double backoff_first_s = 0.5;        // after a failure, doubled up to the next
+  uint64_t split_bytes_min =
+      2 << 20;                // half of the smallest rest that is split, unless it would take long
+  double stall_s = 20;        // a connection without a byte for so long is replaced
+  uint32_t failures_max = 8;  // of a source, one after another without a byte between them
+  double backoff_first_s = 0.5;  // after a failure, doubled up to the next
   double backoff_max_s = 30;
   double retry_after_max_s = 600;  // a source that asks for more is left
   double slow_bytes_per_s = 1e6;   // slower than this, another source is tried ...

@@ -148,7 +148,7 @@ def test_modelscope_cache_is_read_in_place(pull, hub, tiny):
                           ("models/deepseek-test--tiny-GGUF/snapshots/master", True)):
         cached = pull.home / "modelscope" / folder / "tiny-F16.gguf"
         cached.parent.mkdir(parents=True)
-        cached.write_bytes(tiny[:-1] + b"?" if wrong else tiny)
+        cached.write_bytes(tiny[:-1] + b"!" if wrong else tiny)
         sent = hub.sent
         pull("pull", f"ms:{REPOSITORY}")
         if wrong:
@@ -216,7 +216,7 @@ def test_offline_uses_what_the_cache_has(pull, hub, tiny):
 def test_token_goes_to_its_hub_alone(pull, hub, tiny, tmp_path):
     hub.token = "hf_secret123"
     pull.fails("pull", f"hf:{REPOSITORY}", says=["token", "HF_TOKEN"])
-    (pull.home / "hf").mkdir(exist_ok=True)
+    (pull.home / "hf").mkdir(parents=True, exist_ok=True)
     (pull.home / "hf/token").write_text("hf_secret123\n")
     hub.requests.clear()
     done = pull("pull", f"hf:{REPOSITORY}")

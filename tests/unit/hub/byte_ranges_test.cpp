@@ -42,7 +42,9 @@ TEST(ByteRangesTest, AgreesWithOneFlagAByte) {
       while (gap_end < to && !there[gap_end]) ++gap_end;
       const ByteRange found = ranges.first_gap({from, to});
       EXPECT_EQ(found.size(), gap_end - gap);
-      if (found.size() > 0) EXPECT_EQ(found, (ByteRange{gap, gap_end}));
+      if (found.size() > 0) {
+        EXPECT_EQ(found, (ByteRange{gap, gap_end}));
+      }
     }
   }
 }

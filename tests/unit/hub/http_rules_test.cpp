@@ -17,7 +17,9 @@ TEST(HttpRulesTest, Origins) {
         "https://a/" + std::string(kUrlBytesMax, 'a')}) {
     const auto origin = origin_of(url);
     EXPECT_FALSE(origin) << url;
-    if (!origin) EXPECT_EQ(origin.error().message.find("secret"), std::string::npos);
+    if (!origin) {
+      EXPECT_EQ(origin.error().message.find("secret"), std::string::npos);
+    }
   }
 }
 
