@@ -91,6 +91,8 @@ class Fetch {
   void close(uint32_t lease);
   void collect();
   void cut();
+  void publish();
+  void keep_to_limit();
   void report(bool digesting);
   std::string troubles() const;
 
@@ -105,6 +107,7 @@ class Fetch {
   std::vector<std::unique_ptr<Connection>> open_, idle_;
   Status disk_;
   uint64_t fetched_ = 0;
+  double begin_ = seconds_now();
   std::string from_;
 };
 
@@ -125,10 +128,8 @@ Result<Digest> Fetch::run() {
     HADAL_TRY_VOID(disk_);
     collect();
     HADAL_TRY_VOID(disk_);
-    part_.note(plan_.done());
-    digest_.advance(plan_.done().prefix());
+    publish();
     HADAL_TRY_VOID(part_.recording());
-    report(false);
   }
   for (const auto& connection : open_)
     curl_multi_remove_handle(transport_.get(), connection->handle.get());
@@ -140,6 +141,24 @@ Result<Digest> Fetch::run() {
     if (options_.network.stopped()) return fail("{}", kStopped);
     report(true);
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
+// What has come, to whoever flushes, digests and looks on.
+void Fetch::publish() {
+  part_.note(plan_.done());
+  digest_.advance(plan_.done().prefix());
+  report(false);
+}
+
+// Under a limit there is one connection, so what comes too early waits here. (curl's own limit
+// reads a hundred buffers before it looks.)
+void Fetch::keep_to_limit() {
+  const double limit = static_cast<double>(options_.limit_bytes_per_s);
+  while (limit > 0 && static_cast<double>(fetched_) / limit > seconds_now() - begin_) {
+    if (options_.network.stopped()) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    publish();
   }
 }
 
@@ -205,9 +224,6 @@ Status Fetch::start(Connection& connection) {
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &Fetch::read_body);
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, &connection);
   curl_easy_setopt(easy, CURLOPT_PRIVATE, &connection);
-  if (limit > 0) {
-    curl_easy_setopt(easy, CURLOPT_MAX_RECV_SPEED_LARGE, static_cast<curl_off_t>(limit));
-  }
   curl_multi_add_handle(transport_.get(), easy);
   return {};
 }
@@ -282,6 +298,7 @@ size_t Fetch::take(Connection& connection, std::span<const std::byte> bytes) {
   connection.at += wanted;
   fetched_ += wanted;
   from_ = sources_[connection.lease.source].name;
+  keep_to_limit();
   return wanted == bytes.size() ? bytes.size()
                                 : 0;  // 0 ends a connection whose rest another one fetches
 }

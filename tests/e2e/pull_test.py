@@ -3,9 +3,11 @@
 import hashlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import time
+import zipfile
 
 import pytest
 
@@ -266,3 +268,62 @@ def test_ctrl_c_keeps_what_was_fetched(pull, hub):
     assert "the rest is here" in text, text
     assert hub.sent - before < len(content) - 400_000
     assert (snapshot(pull, hub) / "m-Q8_0.gguf").read_bytes() == content
+
+
+def wheel(folder, package, files):
+    name = package.replace("-", "_")
+    path = folder / f"{name}-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, content in files.items():
+            archive.writestr(member, content)
+        archive.writestr(f"{name}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        archive.writestr(f"{name}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{name}-1.0.dist-info/RECORD", "")
+
+
+def test_packages_of_pypi_for_the_demo(pull, hub, tiny, tmp_path):
+    if subprocess.run(["python3", "-m", "pip", "--version"], capture_output=True).returncode != 0:
+        pytest.skip("python3 has no pip")
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    half = len(tiny) // 2
+    wheel(wheels, "tiny-part1", {"tiny_part1/data/p1.bin": tiny[:half]})
+    wheel(wheels, "tiny-part2", {"tiny_part2/data/p2.bin": tiny[half:]})
+    pull.environment.update(PIP_NO_INDEX="1", PIP_FIND_LINKS=str(wheels))
+    reference = "pypi:tiny-part1==1.0!tiny_part1/data/p1.bin+tiny-part2==1.0!tiny_part2/data/p2.bin"
+    pull.home.mkdir()
+    (pull.home / "catalogue.json").write_text(json.dumps({"version": 1, "models": [
+        {"name": "demo", "sources": [{"format": "f16", "at": [f"{reference}#sha256={sha256(tiny)}"]}, {"format": "gguf", "at": [f"hf:{REPOSITORY}"]}]},
+        {"name": "wrong", "sources": [{"format": "f16", "at": [f"{reference}#sha256={'0' * 64}"]}]}]}))
+    pull("pull", "demo")
+    assert [(m["name"], m["bytes"]) for m in pulled(pull)] == [("demo:f16", len(tiny))] and not hub.requests
+    assert pull("run", "demo", "Once", "--raw", "--max-tokens", "3").stdout
+    pull("rm", "demo")
+    pull.fails("pull", "wrong", says=["wrong bytes", sha256(tiny)])
+    pull.fails("pull", "pypi:tiny-part1==2.0!x", says=["pip cannot fetch tiny-part1==2.0"])
+    pull.fails("pull", "pypi:tiny-part1==1.0!nothing", says="holds no 'nothing'")
+    # Without Python the next source is taken, and it is said.
+    program = os.path.abspath(PROGRAM)
+    pull.environment["PATH"] = str(tmp_path)
+    text = pull("pull", "demo", program=program).stderr.decode()
+    assert "there is no python3" in text and "next source" in text and hub.requests, text
+
+
+def test_bar_on_a_terminal_and_lines_elsewhere(pull, hub):
+    content = noise(1_500_000)
+    hub.add(REPOSITORY, {"m-Q8_0.gguf": content})
+    hub.rate = 300_000
+    ours, theirs = pty.openpty()
+    program = subprocess.Popen([PROGRAM, "pull", f"hf:{REPOSITORY}"], env={**pull.environment, "TERM": "xterm"}, stderr=theirs)
+    os.close(theirs)
+    text = b""
+    while True:
+        try:
+            text += os.read(ours, 65536)
+        except OSError:
+            break
+    assert program.wait(30) == 0
+    assert b"\r\033[K" in text and b"#" in text and b"/s" in text and b" left" in text and b"1.50 MB" in text, text
+    pull("rm", f"hf:{REPOSITORY}")
+    text = pull("pull", f"hf:{REPOSITORY}").stderr
+    assert b"\r" not in text and b"\033" not in text and b"% " in text and b" left" in text, text
