@@ -173,8 +173,22 @@ def test_devices(hadal, device):
 def test_completion_scripts_are_valid_shell(hadal):
     script = hadal("completion", "bash").stdout
     subprocess.run(["bash", "-n"], input=script, check=True)
-    probe = script + b'\nCOMP_WORDS=(hadal ru); COMP_CWORD=1; _hadal; echo "${COMPREPLY[@]}"'
-    assert subprocess.run(["bash"], input=probe, capture_output=True, check=True).stdout.split() == [b"run"]
+
+
+def complete(hadal, line, words):
+    """What bash offers for a line, whose words it has cut at spaces and colons."""
+    probe = hadal("completion", "bash").stdout.decode() + (
+        f'\nPATH={os.path.dirname(os.path.abspath(PROGRAM))}:$PATH; COMP_LINE="{line}"; COMP_POINT=${{#COMP_LINE}}; COMP_WORDS=({words}); '
+        'COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); COMP_WORDBREAKS=$\' \t\n"><=;|&(:\'; _hadal; echo "${COMPREPLY[@]}"')
+    return subprocess.run(["bash"], input=probe, capture_output=True, check=True, text=True, env=hadal.environment).stdout.split()
+
+
+def test_completion_of_commands_options_and_names(hadal):
+    assert complete(hadal, "hadal ru", "hadal ru") == ["run"]
+    assert complete(hadal, "hadal pull --limit", "hadal pull --limit") == ["--limit-rate"]
+    assert "deepseek-v3" in complete(hadal, "hadal pull deepseek", "hadal pull deepseek")
+    # bash replaces only what stands behind the colon.
+    assert complete(hadal, "hadal pull deepseek-r1:1", "hadal pull deepseek-r1 : 1") == ["1.5b", "14b"]
     assert b"#compdef hadal" in hadal("completion", "zsh").stdout
     assert b"complete -c hadal" in hadal("completion", "fish").stdout
 
