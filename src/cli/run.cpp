@@ -9,6 +9,7 @@
 #include "base/sizes.h"
 #include "cli/chat.h"
 #include "cli/sampling_options.h"
+#include "hub/pulled_models.h"
 #include "measure/bench.h"
 
 namespace hadal {
@@ -78,6 +79,24 @@ Result<std::string> one_prompt(CommandContext& context, const std::string& argum
   return input.empty() ? argument : argument + "\n\n" + input;
 }
 
+// The catalogue's advice holds where the model's own files say nothing.
+void take_advice(const CommandContext& context, const ModelFile& file, SamplingOptions& sampling) {
+  const auto pulled = PulledModels(context.environment.home).find_by_path(file.path());
+  if (!pulled) return;
+  const bool gguf = file.dialect() == Dialect::kGguf;
+  const auto says = [&](const char* in_gguf, const char* in_folder) {
+    return file.metadata().number(gguf ? in_gguf : in_folder).has_value();
+  };
+  SamplingOptions advised = sampling;
+  if (pulled->temperature && !says("general.sampling.temp", "generation.temperature")) {
+    advised.temperature = static_cast<float>(*pulled->temperature);
+  }
+  if (pulled->top_p && !says("general.sampling.top_p", "generation.top_p")) {
+    advised.top_p = static_cast<float>(*pulled->top_p);
+  }
+  if (advised.validate()) sampling = advised;
+}
+
 Status run(CommandContext& context, RunCommand& command) {
   RunOptions options = command.options;
   std::optional<std::string> chat_template;
@@ -97,6 +116,7 @@ Status run(CommandContext& context, RunCommand& command) {
         generator->file().path().string());
   }
   options.generation.sampling = generator->default_sampling();
+  take_advice(context, generator->file(), options.generation.sampling);
   options.generation.sampling.seed = std::random_device{}();
   HADAL_TRY_VOID(apply(command.given, options.generation));
   if (command.think) options.chat.thinking = Thinking::kOn;
@@ -178,8 +198,10 @@ Command add_run(CLI::App& application, CommandContext& context) {
       "         cat letter.txt | hadal run MODEL \"Summarise this:\"");
   auto command = std::make_shared<RunCommand>();
   RunOptions& options = command->options;
-  app->add_option("model", options.model.model,
-                  "A name from `hadal list`, a .gguf file or a folder");
+  app->add_option(
+      "model", options.model.model,
+      "A name from `hadal list` or `hadal list --available`, a .gguf file or a folder;\n"
+      "what is not here yet is pulled first");
   app->add_option("prompt", options.prompt,
                   "What to answer; without it, a chat (or standard input)");
   add_model_options(*app, options.model);

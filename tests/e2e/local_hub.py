@@ -86,6 +86,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, head):
         hub = self.server.hub
+        if self.path.startswith("http://"):  # asked as a proxy: all hosts are this hub
+            host, self.path = re.fullmatch(r"http://([^/]+)(/.*)", self.path).groups()
+            hub.proxied.add(host)
         hub.requests.append(Request(self.command, self.path, {k.lower(): v for k, v in self.headers.items()},
                                     self.server.server_address[1]))
         fault = next((f for f in list(hub.faults) if f.take(self.path)), None)
@@ -276,7 +279,7 @@ class Server(ThreadingHTTPServer):
 class LocalHub:
     def __init__(self, certificate=None):
         self.repositories, self.blobs, self.plain = {}, {}, {}
-        self.faults, self.requests, self.extra_entries = [], [], []
+        self.faults, self.requests, self.extra_entries, self.proxied = [], [], [], set()
         self.token, self.rate, self.sent, self.page = "", 0, 0, 2
         self._stopping = threading.Event()
         self._servers = [self._serve(certificate), self._serve(certificate)]

@@ -201,6 +201,15 @@ def test_catalogue_of_the_user(pull, hub, tiny):
     pull.fails("pull", "office:tiny", says=["catalogue.json", "'../x'"])
 
 
+def test_sampling_of_the_catalogue_is_used_where_the_model_says_none(pull, hub, tiny):
+    pull.home.mkdir()
+    (pull.home / "catalogue.json").write_text(json.dumps({"version": 1, "models": [
+        {"name": "greedy", "sampling": {"temperature": 0}, "sources": [{"at": [f"hf:{REPOSITORY}"]}]}]}))
+    words = ["Once upon a time", "--raw", "--max-tokens", "40"]
+    answers = {pull("run", "greedy", *words).stdout for _ in range(4)}
+    assert answers == {pull("run", TINY, *words, "--temperature", "0").stdout}
+
+
 def test_offline_uses_what_the_cache_has(pull, hub, tiny):
     pull.environment["HF_HUB_OFFLINE"] = "1"
     pull.fails("pull", f"hf:{REPOSITORY}", says="HF_HUB_OFFLINE")
@@ -243,6 +252,15 @@ def test_second_pull_waits_and_shows_the_first_ones_progress(pull, hub):
     text = second.stderr.decode()
     assert "Another program is fetching m-Q8_0.gguf" in text and "by another program" in text, text
     assert hub.sent == len(content), "nothing was fetched twice"
+
+
+def test_proxies_as_curl_reads_them(pull, hub, tiny):
+    pull.environment.update(HF_ENDPOINT="http://hub.example", http_proxy=hub.url, no_proxy="")
+    pull("pull", f"hf:{REPOSITORY}")
+    assert "hub.example" in hub.proxied
+    assert (snapshot(pull, hub) / "tiny-F16.gguf").read_bytes() == tiny
+    pull.environment.update(no_proxy="hub.example")
+    pull.fails("pull", f"hf:{REPOSITORY}", says=["hub.example", "not known"])
 
 
 def test_limit_rate(pull, hub):
