@@ -97,9 +97,10 @@ inline WideHalves wide_halves(const uint8_t* run, int first, int count) {
 
 // Run r of several rows, which lies `offset` behind the start of each.
 template <class F, int kRows, int kTokens>
-inline void gemv_run(const uint8_t* const (&rows)[kRows], size_t offset, int parts,
-                     const Stream& stream, const DigitTokens& x, size_t first_token, size_t r,
-                     GemvSums<kRows, kTokens>& sums) {
+[[gnu::always_inline]] inline void gemv_run(const uint8_t* const (&rows)[kRows], size_t offset,
+                                            int parts, const Stream& stream, const DigitTokens& x,
+                                            size_t first_token, size_t r,
+                                            GemvSums<kRows, kTokens>& sums) {
   const size_t runs = x.columns / 256;
   WideFactors<F> factors[kRows][kTokens];
   for (int row = 0; row < kRows; ++row) {
@@ -148,6 +149,16 @@ inline void gemv_run(const uint8_t* const (&rows)[kRows], size_t offset, int par
   }
 }
 
+// A run cut short. Apart, and by value, so that the sums of whole ones can stay in registers.
+template <class F, int kRows, int kTokens>
+[[gnu::noinline]] GemvSums<kRows, kTokens> gemv_part(const uint8_t* const (&rows)[kRows],
+                                                     size_t offset, int parts, const Stream& stream,
+                                                     const DigitTokens& x, size_t first_token,
+                                                     size_t r, GemvSums<kRows, kTokens> sums) {
+  gemv_run<F>(rows, offset, parts, stream, x, first_token, r, sums);
+  return sums;
+}
+
 template <class F, int kTokens>
 void gemv_rows(const WeightRows& w, const DigitTokens& x, size_t first_token,
                const Destination& to) {
@@ -164,13 +175,18 @@ void gemv_rows(const WeightRows& w, const DigitTokens& x, size_t first_token,
         sums.subtracted[row][t] = _mm256_setzero_ps();
       }
     }
-    const size_t whole = w.row_bytes / kRunBytes<F>, left = w.row_bytes % kRunBytes<F>;
+    const size_t whole = w.row_bytes / kRunBytes<F>;
     for (size_t r = 0; r < whole; ++r) {
       gemv_run<F>(rows, r * kRunBytes<F>, 8, stream, x, first_token, r, sums);
     }
-    if (left != 0) {
-      const int parts = static_cast<int>(left / F::kBytes);
-      gemv_run<F>(rows, whole * kRunBytes<F>, parts, stream, x, first_token, whole, sums);
+    if constexpr (!F::kSuper) {
+      const size_t behind = whole * kRunBytes<F>, left = w.row_bytes - behind;
+      if (left == 4 * F::kBytes) {  // widths are multiples of 128 more often than not
+        gemv_run<F>(rows, behind, 4, stream, x, first_token, whole, sums);
+      } else if (left != 0) {
+        sums = gemv_part<F>(rows, behind, static_cast<int>(left / F::kBytes), stream, x,
+                            first_token, whole, sums);
+      }
     }
     const size_t count = w.rows - first < kRows ? w.rows - first : kRows;
     constexpr float kFactor = F::kMinimums ? 1.0f : static_cast<float>(kOffsetOf<F>);
