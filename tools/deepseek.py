@@ -13,20 +13,36 @@ from gguf_writer import GgufWriter
 GATING = {"softmax": 1, "sigmoid": 2}
 
 
-def model_tensors(config: dict[str, Any]) -> list[ModelTensor]:
-    """Every tensor of the folder, in the order of a forward pass. A GGUF name may stand for several: a stack."""
+def model_tensors(config: dict[str, Any], prediction: bool = False) -> list[ModelTensor]:
+    """Every tensor of the folder, in the order of a forward pass; last, if asked for, the layer that predicts one token
+    further (MTP). A GGUF name may stand for several: a stack."""
     hidden, vocabulary = config["hidden_size"], config["vocab_size"]
     tensors = [ModelTensor("model.embed_tokens.weight", "token_embd.weight", (vocabulary, hidden))]
     for number in range(config["num_hidden_layers"]):
-        rows = attention(config)
-        if number < config["first_k_dense_replace"]:
-            rows += feed_forward("mlp", "ffn_{}", config["intermediate_size"], hidden)
-        else:
-            rows += experts(config)
-        tensors += [ModelTensor(f"model.layers.{number}.{hf}", f"blk.{number}.{gguf}", shape)
-                    for hf, gguf, shape in rows]
-    return tensors + [ModelTensor("model.norm.weight", "output_norm.weight", (hidden,)),
-                      ModelTensor("lm_head.weight", "output.weight", (vocabulary, hidden))]
+        tensors += layer(config, number)
+    tensors += [ModelTensor("model.norm.weight", "output_norm.weight", (hidden,)),
+                ModelTensor("lm_head.weight", "output.weight", (vocabulary, hidden))]
+    return tensors + (layer(config, config["num_hidden_layers"], prediction_input(hidden)) if prediction else [])
+
+
+def layer(config: dict[str, Any], number: int, more: list[tuple[str, str, tuple[int, ...]]] = []) -> list[ModelTensor]:
+    rows = more + attention(config)
+    if has_experts(config, number):
+        rows += experts(config)
+    else:
+        rows += feed_forward("mlp", "ffn_{}", config["intermediate_size"], config["hidden_size"])
+    return [ModelTensor(f"model.layers.{number}.{hf}", f"blk.{number}.{gguf}", shape) for hf, gguf, shape in rows]
+
+
+def has_experts(config: dict[str, Any], number: int) -> bool:
+    return number >= config["first_k_dense_replace"] and number % config.get("moe_layer_freq", 1) == 0
+
+
+def prediction_input(hidden: int) -> list[tuple[str, str, tuple[int, ...]]]:
+    """What a prediction layer has beside a layer's own; embedding and head are the model's."""
+    return [("enorm.weight", "nextn.enorm.weight", (hidden,)), ("hnorm.weight", "nextn.hnorm.weight", (hidden,)),
+            ("eh_proj.weight", "nextn.eh_proj.weight", (hidden, 2 * hidden)),
+            ("shared_head.norm.weight", "nextn.shared_head_norm.weight", (hidden,))]
 
 
 def attention(config: dict[str, Any]) -> list[tuple[str, str, tuple[int, ...]]]:
@@ -62,12 +78,12 @@ def experts(config: dict[str, Any]) -> list[tuple[str, str, tuple[int, ...]]]:
     return rows + feed_forward("mlp.shared_experts", "ffn_{}_shexp", config["n_shared_experts"] * inner, hidden)
 
 
-def gguf_model_tensors(config: dict[str, Any]) -> list[ModelTensor]:
+def gguf_model_tensors(config: dict[str, Any], prediction: bool = False) -> list[ModelTensor]:
     """The tensors of a GGUF of the newer generation: the experts of a layer are stacks, the up-projections of keys
     (transposed) and values a stack of heads each."""
     heads, latent = config["num_attention_heads"], config["kv_lora_rank"]
     found: dict[str, ModelTensor] = {}
-    for tensor in model_tensors(config):
+    for tensor in model_tensors(config, prediction):
         name = tensor.gguf_name
         if name.endswith("_exps.weight"):
             found[name] = ModelTensor(tensor.hf_name, name, (config["n_routed_experts"], *tensor.shape))
@@ -81,7 +97,7 @@ def gguf_model_tensors(config: dict[str, Any]) -> list[ModelTensor]:
     return list(found.values())
 
 
-def add_metadata(writer: GgufWriter, config: dict[str, Any], old: bool) -> None:
+def add_metadata(writer: GgufWriter, config: dict[str, Any], old: bool, prediction: bool = False) -> None:
     """The architecture's keys, as llama.cpp's converters of 2024 (`old`) and 2025 write them."""
     scaling = rope_scaling(config)
     latent, rope = config["kv_lora_rank"], config["qk_rope_head_dim"]
@@ -100,6 +116,8 @@ def add_metadata(writer: GgufWriter, config: dict[str, Any], old: bool) -> None:
               "expert_shared_count": config["n_shared_experts"],
               "expert_feed_forward_length": config["moe_intermediate_size"],
               "expert_weights_scale": float(config["routed_scaling_factor"])}
+    if prediction:
+        values |= {"block_count": config["num_hidden_layers"] + 1, "nextn_predict_layers": 1}
     if config.get("q_lora_rank"):
         values["attention.q_lora_rank"] = config["q_lora_rank"]
     if config["norm_topk_prob"]:

@@ -4,8 +4,10 @@ of the oracle is made definite.
 
 from typing import Any
 
+import numpy
 import torch
 
+import deepseek
 from architectures import ModelTensor
 
 
@@ -31,7 +33,9 @@ def gguf_tensors(config: dict[str, Any], tensors: list[ModelTensor], weights: di
 def transformers_weights(config: dict[str, Any], weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """transformers 5 holds the experts of a layer as two stacks, gate and up in one."""
     found = {name: values for name, values in weights.items() if ".experts." not in name}
-    for number in range(config["first_k_dense_replace"], config["num_hidden_layers"]):
+    for number in range(config["num_hidden_layers"] + 1):
+        if f"model.layers.{number}.mlp.gate.weight" not in weights:
+            continue
         prefix = f"model.layers.{number}.mlp.experts."
 
         def part(expert: int, name: str) -> torch.Tensor:
@@ -41,6 +45,58 @@ def transformers_weights(config: dict[str, Any], weights: dict[str, torch.Tensor
         found[prefix + "gate_up_proj"] = torch.stack([torch.cat([part(e, "gate"), part(e, "up")]) for e in every])
         found[prefix + "down_proj"] = torch.stack([part(e, "down") for e in every])
     return found
+
+
+PREDICTION_INPUT = (".enorm.weight", ".hnorm.weight", ".eh_proj.weight", ".shared_head.norm.weight")
+
+
+def as_published(config: dict[str, Any], model: torch.nn.Module) -> None:
+    """What the published code reads of the configuration and transformers does not: layers behind the dense ones that have
+    no experts (moe_layer_freq), and V2's weights that are normalised instead of scaled (norm_topk_prob)."""
+    dense = type(model.model.layers[0].mlp)
+    for number, layer in enumerate(model.model.layers):
+        if type(layer.mlp) is not dense and not deepseek.has_experts(config, number):
+            layer.mlp = dense(model.config)
+        elif type(layer.mlp) is not dense and config["model_type"] == "deepseek_v2" and config["norm_topk_prob"]:
+            layer.mlp.gate.register_forward_hook(
+                lambda router, inputs, out: (out[0], out[1] / (out[1].sum(-1, keepdim=True) + 1e-20), out[2]))
+
+
+class Prediction(torch.nn.Module):
+    """The layer that predicts one token further, of the equations of the paper (arXiv 2412.19437, section 2.2) on a decoder
+    layer of transformers', which itself leaves it out. `model` has it as one layer more than the main model has.
+
+        h' = M [norm(embedding(t[i + 1])); norm(h[i])],  logits = head(norm(layer(h')))
+
+    h is what the main model's head is given: after the final norm (DeepSeek's published modeling code and engines that
+    report how often it is right agree). The columns of M are in the order of published files, which is not the paper's.
+    """
+
+    def __init__(self, config: dict[str, Any], model: torch.nn.Module, weights: dict[str, torch.Tensor]):
+        super().__init__()
+        number = config["num_hidden_layers"]
+        self.model, self.layer = model, model.model.layers[number]
+        self.epsilon = config["rms_norm_eps"]
+        names = ("enorm", "hnorm", "eh_proj", "shared_head.norm")
+        self.enorm, self.hnorm, self.eh_proj, self.norm = (weights[f"model.layers.{number}.{n}.weight"] for n in names)
+
+    def rms_norm(self, x: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
+        return x / (x.square().mean(-1, keepdim=True) + self.epsilon).sqrt() * gain
+
+    @torch.no_grad()
+    def taps(self, tokens: list[int], hidden: torch.Tensor) -> dict[str, numpy.ndarray]:
+        """hidden: [tokens, width]. A row for each token but the last, which nothing is known to follow."""
+        base, count = self.model.model, len(tokens) - 1
+        embedded = base.embed_tokens(torch.tensor(tokens[1:]))
+        joined = torch.cat([self.rms_norm(embedded, self.enorm), self.rms_norm(hidden[:-1], self.hnorm)], -1)
+        x = (joined @ self.eh_proj.T)[None]
+        positions = torch.arange(count)[None]
+        mask = torch.full((count, count), float("-inf")).triu(1)[None, None]
+        y = self.layer(x, attention_mask=mask, position_ids=positions,
+                       position_embeddings=base.rotary_emb(x, positions))
+        normed = self.rms_norm(y, self.norm)
+        found = {"draft.input": x, "draft.layer": y, "draft.norm": normed, "draft.logits": self.model.lm_head(normed)}
+        return {name: values[0].float().numpy() for name, values in found.items()}
 
 
 def lowest_index_topk(values: torch.Tensor, k: int, dim: int = -1, **_: Any):

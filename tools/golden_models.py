@@ -104,7 +104,27 @@ MODELS: dict[str, tuple[dict[str, Any], str, int]] = {
               topk_group=1, norm_topk_prob=True, routed_scaling_factor=2.5, vocab_size=61, num_hidden_layers=2,
               quantization_config={"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic",
                                    "weight_block_size": [FP8_BLOCK, FP8_BLOCK]}), "F8_E4M3", 1 << 30),
+    # Experts in every second layer behind the first, weights of V2 that are normalised: in no published model, and
+    # a GGUF cannot say it.
+    "deepseek-v2-every-second": (
+        shape("deepseek_v2", hidden_size=38, num_attention_heads=2, num_key_value_heads=2, q_lora_rank=13,
+              kv_lora_rank=18, qk_nope_head_dim=10, qk_rope_head_dim=6, v_head_dim=13, intermediate_size=33,
+              moe_intermediate_size=11, n_routed_experts=8, num_experts_per_tok=3, n_shared_experts=1,
+              first_k_dense_replace=1, moe_layer_freq=2, topk_method="group_limited_greedy", scoring_func="softmax",
+              n_group=4, topk_group=2, norm_topk_prob=True, routed_scaling_factor=16.0, vocab_size=73,
+              num_hidden_layers=4), "F32", 1 << 30),
+    # As V3 with its prediction layer (MTP), which often guesses as the model does.
+    "deepseek-v3-mtp": (
+        shape("deepseek_v3", hidden_size=35, num_attention_heads=3, num_key_value_heads=3, q_lora_rank=17,
+              kv_lora_rank=21, qk_nope_head_dim=9, qk_rope_head_dim=6, v_head_dim=12, intermediate_size=37,
+              moe_intermediate_size=12, n_routed_experts=8, num_experts_per_tok=3, n_shared_experts=1,
+              first_k_dense_replace=1, moe_layer_freq=1, topk_method="noaux_tc", scoring_func="sigmoid", n_group=4,
+              topk_group=2, norm_topk_prob=True, routed_scaling_factor=2.5, vocab_size=67, num_hidden_layers=2,
+              num_nextn_predict_layers=1, max_position_embeddings=256), "F32", 1 << 30),
 }
+PREDICTING = {"deepseek-v3-mtp"}
+PREDICTING_SPREAD = 6  # of their embeddings, beside which layers change less: what follows can be guessed from a token
+FOLDER_ALONE = {"deepseek-v2-every-second"}
 OLD_GGUF = {"deepseek-v2-lite", "deepseek-v3-one-group"}  # of the generation before latents were cached
 NARROWEST_CHOICE = 1e-4  # of a router: hundreds of times what float32 sums differ by
 
@@ -126,35 +146,47 @@ def make(folder: Path, config: dict[str, Any], stored: str, shard_bytes: int, ge
     """False, with nothing written, if a router's choice is so narrow that rounding could turn it."""
     config = {key: value for key, value in config.items() if value is not None or key == "q_lora_rank"}
     is_deepseek = config["model_type"].startswith("deepseek")
-    tensors = (deepseek if is_deepseek else architectures).model_tensors(config)
+    predicts = folder.name in PREDICTING
+    tensors = deepseek.model_tensors(config, predicts) if is_deepseek else architectures.model_tensors(config)
     entries, weights = [], {}
     for tensor in tensors:
-        made, weights[tensor.hf_name] = store(tensor, random_values(tensor, config, generator), stored, generator)
+        values = random_values(tensor, config, predicts, generator)
+        made, weights[tensor.hf_name] = store(tensor, values, stored, generator)
         entries += made
     if is_deepseek:  # types are mixed: the wider first, so that each tensor is aligned, as the library does it
         entries.sort(key=lambda entry: -DTYPE_BYTES[entry.dtype])
     tokens = generator.integers(0, config["vocab_size"], TOKENS).tolist()
-    model = oracle_model(config, weights)
+    model = oracle_model(config, {name: values for name, values in weights.items()
+                                  if not name.startswith(f"model.layers.{config['num_hidden_layers']}.")})
+    arrays = {}
     if is_deepseek:
         torch.topk = deepseek_oracle.lowest_index_topk
-        gap = deepseek_oracle.narrowest_choice(config, model, lambda: oracle.taps(model, tokens))
+        gap = deepseek_oracle.narrowest_choice(config, model, lambda: arrays.update(oracle.taps(model, tokens)))
+        if predicts:
+            more = oracle_model({**config, "num_hidden_layers": config["num_hidden_layers"] + 1}, weights)
+            prediction = deepseek_oracle.Prediction(config, more, weights)
+            hidden = torch.from_numpy(arrays["norm"])
+            gap = min(gap, deepseek_oracle.narrowest_choice(
+                config, prediction.layer, lambda: arrays.update(prediction.taps(tokens, hidden))))
         if gap < NARROWEST_CHOICE:
             return False
-    arrays = oracle.taps(model, tokens)
+    else:
+        arrays = oracle.taps(model, tokens)
     (folder / "hf").mkdir(parents=True, exist_ok=True)
     saved = {**config, "torch_dtype": "float32" if stored == "F32" else "float16" if stored == "F16" else "bfloat16"}
     (folder / "hf" / "config.json").write_text(json.dumps(saved, indent=2) + "\n")
     write_folder(folder / "hf", entries, shard_bytes)
-    if stored != "F8_E4M3" and is_deepseek:
-        write_deepseek_gguf(folder / "model.gguf", config, tensors, weights, stored, folder.name in OLD_GGUF)
-    elif stored != "F8_E4M3":
+    if stored != "F8_E4M3" and is_deepseek and folder.name not in FOLDER_ALONE:
+        write_deepseek_gguf(folder / "model.gguf", config, tensors, weights, stored, folder.name in OLD_GGUF, predicts)
+    elif not is_deepseek and stored != "F8_E4M3":
         write_gguf(folder / "model.gguf", config, tensors, weights, stored)
     oracle.write_taps(folder, tokens, arrays)
     print(f"{folder.name}: {sum(w.numel() for w in weights.values())} parameters, logits {arrays['logits'].std():.2f} wide")
     return True
 
 
-def random_values(tensor: architectures.ModelTensor, config: dict[str, Any], generator: numpy.random.Generator):
+def random_values(tensor: architectures.ModelTensor, config: dict[str, Any], predicts: bool,
+                  generator: numpy.random.Generator):
     """Scales at which attention is sharp, layers change the residual, and an error anywhere shows in the logits."""
     values = generator.standard_normal(tensor.shape, dtype=numpy.float32)
     if tensor.kind == "exp_probs_b":  # most biased scores are negative; two experts tie wherever the input is
@@ -170,8 +202,11 @@ def random_values(tensor: architectures.ModelTensor, config: dict[str, Any], gen
         return values * 0.3
     if len(tensor.shape) == 1:
         return 1 + values * 0.2
+    if tensor.kind == "eh_proj":  # mostly the next token's embedding, so that guesses come true now and then
+        values *= 0.4 / tensor.shape[1] ** 0.5
+        return PREDICTING_SPREAD * (values + numpy.eye(*tensor.shape, dtype=numpy.float32))
     if tensor.kind == "token_embd":
-        return values * (0.4 if config["tie_word_embeddings"] else 1)
+        return values * (0.4 if config["tie_word_embeddings"] else PREDICTING_SPREAD if predicts else 1)
     wide = {"attn_q": 1.6, "attn_k": 1.6, "attn_q_b": 2, "attn_kv_b": 2, "output": 3}
     if tensor.kind == "ffn_down_exps":
         values = values * 3 / config["routed_scaling_factor"]
@@ -218,9 +253,9 @@ def write_gguf(path: Path, config: dict[str, Any], tensors: list[architectures.M
 
 
 def write_deepseek_gguf(path: Path, config: dict[str, Any], tensors: list[architectures.ModelTensor],
-                        weights: dict[str, torch.Tensor], stored: str, old: bool) -> None:
+                        weights: dict[str, torch.Tensor], stored: str, old: bool, predicts: bool) -> None:
     writer = GgufWriter("deepseek2")
-    deepseek.add_metadata(writer, config, old)
+    deepseek.add_metadata(writer, config, old, predicts)
     for name, values in deepseek_oracle.gguf_tensors(config, tensors, weights, old).items():
         dtype = stored if values.dim() > 1 and not name.endswith("ffn_gate_inp.weight") else "F32"
         writer.add_tensor(name, dtype.lower(), values.shape, values.to(TORCH_TYPES[dtype]).view(torch.uint8).numpy())
@@ -235,7 +270,9 @@ def oracle_model(config: dict[str, Any], weights: dict[str, torch.Tensor]):
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(config.pop("model_type"), **config),
                                              dtype=torch.float32, attn_implementation="eager", experts_implementation="eager")
     if config.get("kv_lora_rank"):
-        weights = deepseek_oracle.transformers_weights(config, weights)
+        deepseek_oracle.as_published({**config, "model_type": model.config.model_type}, model)
+        weights = {name: values for name, values in deepseek_oracle.transformers_weights(config, weights).items()
+                   if not name.endswith(deepseek_oracle.PREDICTION_INPUT)}
     missing, unexpected = model.load_state_dict(weights, strict=False)
     if unexpected or [name for name in missing if name != "lm_head.weight" or not config["tie_word_embeddings"]]:
         raise SystemExit(f"transformers misses {missing}, does not know {unexpected}")

@@ -96,6 +96,7 @@ def main() -> None:
                         help="for a GGUF. q4_k_m: the output and half of the layers' attn_v and ffn_down in q6_k, the "
                              "rest q4_k; many: the matrices take turns through every format")
     parser.add_argument("--layers", type=int, help="make the first N layers alone")
+    parser.add_argument("--prediction", action="store_true", help="with the layer that predicts one token further (MTP)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     arguments = parser.parse_args()
@@ -111,8 +112,12 @@ def main() -> None:
 
     family, config = SHAPES[arguments.shape]
     config = {**config, "num_hidden_layers": arguments.layers or config["num_hidden_layers"]}
+    if arguments.prediction and not is_latent(config):
+        parser.error("--prediction is for DeepSeek's own shapes")
     if is_latent(config):  # however few layers, the last one has experts
         config["first_k_dense_replace"] = min(config["first_k_dense_replace"], config["num_hidden_layers"] - 1)
+    if arguments.prediction:
+        config["num_nextn_predict_layers"] = 1
     write = write_gguf if arguments.format == "gguf" else write_huggingface
     write(arguments, family, config, stored)
 
@@ -122,7 +127,7 @@ def write_gguf(arguments: argparse.Namespace, family: str, config: dict[str, Any
     writer = GgufWriter("deepseek2" if latent else config["model_type"])
     writer.add("general.name", f"random {arguments.shape}")
     if latent:
-        deepseek.add_metadata(writer, config, old=False)
+        deepseek.add_metadata(writer, config, old=False, prediction=arguments.prediction)
     else:
         architectures.add_metadata(writer, config)
     filler_tokenizer.add_to_gguf(writer, filler_tokenizer.make(family, config["vocab_size"]))
@@ -130,7 +135,8 @@ def write_gguf(arguments: argparse.Namespace, family: str, config: dict[str, Any
     if (factors := architectures.llama3_factors(config)) is not None:
         writer.add_tensor("rope_freqs.weight", "f32", factors.shape, factors)
     turns = itertools.cycle(MIXES["many"])
-    for tensor in (deepseek.gguf_model_tensors if latent else architectures.model_tensors)(config):
+    for tensor in (deepseek.gguf_model_tensors(config, arguments.prediction) if latent
+                   else architectures.model_tensors(config)):
         if arguments.mix == "many" and len(tensor.shape) > 1:
             stored = next(turns)
         name = gguf_type(tensor, config, stored, arguments.mix)
@@ -167,7 +173,8 @@ def has_more_bits(layer: int, config: dict[str, Any]) -> bool:
 
 def write_huggingface(arguments: argparse.Namespace, family: str, config: dict[str, Any], stored: str) -> None:
     entries = []
-    for tensor in (deepseek if is_latent(config) else architectures).model_tensors(config):
+    for tensor in (deepseek.model_tensors(config, arguments.prediction) if is_latent(config)
+                   else architectures.model_tensors(config)):
         # DeepSeek's FP8 checkpoints keep embeddings, head, router, norms and biases in BF16.
         fp8 = (stored == "f8_e4m3" and len(tensor.shape) == 2 and tensor.layer is not None and tensor.kind != ROUTER)
         dtype = "bf16" if stored == "f8_e4m3" and not fp8 else stored

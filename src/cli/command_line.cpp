@@ -8,6 +8,7 @@
 #include <csignal>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <new>
 #include <system_error>
 
@@ -145,21 +146,19 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
 }
 
 void add_speculation_option(CLI::App& command, ModelOptions& options) {
-  const auto word = [](Speculation speculation) {
-    return speculation == Speculation::kOff ? "off" : "ngram";
-  };
+  static const std::map<std::string, Speculation> kWords = {
+      {"off", Speculation::kOff}, {"ngram", Speculation::kNgram}, {"mtp", Speculation::kMtp}};
   command
       .add_option_function<std::string>(
           "--speculate",
-          [&options](const std::string& value) {
-            options.speculation = value == "off" ? Speculation::kOff : Speculation::kNgram;
-          },
-          "Guess the next tokens from the text so far and check several in one step where that is\n"
-          "faster: off or ngram. The answer stays the same")
+          [&options](const std::string& value) { options.speculation = kWords.at(value); },
+          "Guess the next tokens and check several in one step where that is faster: ngram, from\n"
+          "the text so far; mtp, by the model's own prediction layer (DeepSeek-V3's, if the file\n"
+          "has it; takes the layer's memory); or off. The answer stays the same")
       ->envname("HADAL_SPECULATE")
-      ->check(CLI::IsMember(std::vector<std::string>{"off", "ngram"}))
+      ->check(CLI::IsMember(std::vector<std::string>{"off", "ngram", "mtp"}))
       ->type_name("WHAT")
-      ->default_str(word(options.speculation));
+      ->default_str("off");
 }
 
 Result<std::unique_ptr<Generator>> open_model(CommandContext& context, const ModelOptions& options,

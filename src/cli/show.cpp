@@ -69,6 +69,7 @@ nlohmann::ordered_json describe(const ModelFile& file) {
                         : Result<std::unique_ptr<ModelConfig>>(forward_error(known));
     if (config) {
       d["layers"] = (*config)->layers;
+      d["prediction_layers"] = (*config)->prediction_layers;
       d["width"] = (*config)->width;
       d["vocabulary"] = (*config)->vocabulary;
       d["context"] = (*config)->context_max;
@@ -124,6 +125,7 @@ void print_description(Terminal& terminal, const nlohmann::ordered_json& d) {
   if (d.contains("layers")) {
     line("shape", fmt::format("{} layers of width {}, vocabulary {}", d["layers"].get<uint64_t>(),
                               d["width"].get<uint64_t>(), d["vocabulary"].get<uint64_t>()));
+    if (d["prediction_layers"] != 0) line("", "and one that guesses ahead: run --speculate mtp");
     line("context", fmt::format("{} tokens, {} of KV cache each", d["context"].get<uint64_t>(),
                                 format_bytes(d["kv_bytes_per_token"].get<uint64_t>())));
   }

@@ -71,6 +71,12 @@ double DraftAcceptance::probability(uint32_t grade) const {
   return (counts.right + kPriorRight) / (counts.all + kPriorTries);
 }
 
+double DraftAcceptance::best_probability() const {
+  double best = 0;
+  for (uint32_t grade = 0; grade < kDraftGrades; ++grade) best = std::max(best, probability(grade));
+  return best;
+}
+
 void DraftAcceptance::tried(uint32_t grade, uint32_t drafted, uint32_t accepted) {
   Counts& counts = counts_[grade];
   // Behind the first wrong guess nothing was tried.
@@ -98,7 +104,8 @@ uint32_t draft_tokens(const StepCosts& costs, const DraftQuestion& question) {
     accepted += right;
     const auto with = costs.seconds(question.step_tokens + count);
     if (!with) break;
-    const double speed = (question.expected_tokens + accepted) / *with;
+    const double speed =
+        (question.expected_tokens + accepted) / (*with + count * question.guess_seconds);
     if (speed > best_speed) {
       best_speed = speed;
       best = count;

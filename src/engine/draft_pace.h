@@ -51,6 +51,7 @@ class DraftAcceptance {
  public:
   // Of a guess whose predecessors were right.
   double probability(uint32_t grade) const;
+  double best_probability() const;  // of any grade
   // A step had `drafted` guesses (at least 1), of which the first `accepted` were right.
   void tried(uint32_t grade, uint32_t drafted, uint32_t accepted);
   // There was a guess, and it was thought not worth its step: slowly, the past is forgotten.
@@ -68,6 +69,7 @@ struct DraftQuestion {
   double expected_tokens = 1;  // that it is expected to give
   double probability = 0;      // of a guess
   uint32_t tokens_max = 0;     // that may be drafted
+  double guess_seconds = 0;    // that each takes to be made
 };
 // How many drafts make the step's expected tokens a second most; 0 where none makes them notably
 // more. Steps larger than any known are approached by kUnknownTokensMost tokens at a time.

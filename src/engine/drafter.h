@@ -2,9 +2,8 @@
 // one step, which costs little more than one token where reading the weights is what takes the
 // time. A wrong guess costs that little; it never changes the answer.
 //
-// One drafter a sequence; engine thread. A drafter may be a lookup, as here, or a model: it is
-// asked right before each step and told the whole history, so it needs no other calls to stay in
-// step with forced tokens and refused guesses.
+// One drafter a sequence; engine thread. A drafter may be a lookup, as here, or a model
+// (engine/predictor): it is asked right before each step and told the whole history.
 #pragma once
 
 #include <cstdint>
@@ -12,16 +11,19 @@
 #include <span>
 #include <vector>
 
+#include "base/result.h"
 #include "text/tokenizer.h"
 
 namespace hadal {
+
+struct DraftRoom;
 
 // How much a drafter's guesses have in common: those of one grade are right about equally often.
 // The lowest are the least promising.
 inline constexpr uint32_t kDraftGrades = 4;
 
 struct Draft {
-  uint32_t tokens = 0;  // written
+  uint32_t tokens = 0;  // that there may be
   uint32_t grade = 0;   // below kDraftGrades
 };
 
@@ -29,8 +31,11 @@ class Drafter {
  public:
   virtual ~Drafter() = default;
   // Writes what may follow `history` (prompt and answer so far; each call's continues the last
-  // one's) from into[0] on. Allocates nothing.
+  // one's) from into[0] on; the first guess at least, if there is one. Allocates nothing.
   virtual Draft propose(std::span<const TokenId> history, std::span<TokenId> into) = 0;
+  // So many of the guesses are wanted: writes those that propose() has left, because they cost
+  // time. An error means that the device can be used no more.
+  virtual Status complete(const DraftRoom&, std::span<TokenId>) { return {}; }
 };
 
 // Prompt lookup: looks for the latest earlier place where the last tokens stood too, four of them

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/check.h"
+#include "engine/model_runner.h"
 #include "engine/request_loop.h"
 #include "model/model.h"
 #include "plan/placement.h"
@@ -29,36 +30,6 @@ uint32_t logit_rows_for(uint32_t vocabulary, const EngineOptions& options) {
   const auto bounded = std::min(static_cast<uint32_t>(rows), options.step_tokens_max);
   return std::max(bounded, options.sequences_max);
 }
-
-// A step on a real model: forward, then the logits brought to the host.
-class ModelRunner : public StepRunner {
- public:
-  ModelRunner(Model& model, KvCache& cache, std::span<const std::unique_ptr<Device>> devices,
-              std::unique_ptr<Buffer> buffer, uint32_t logit_rows, uint32_t vocabulary)
-      : model_(model),
-        cache_(cache),
-        devices_(devices),
-        buffer_(std::move(buffer)),
-        logits_(buffer_->tensor(QuantType::kF32, logit_rows, vocabulary)),
-        host_(size_t{logit_rows} * vocabulary) {}
-
-  Result<std::span<const float>> run(const Batch& batch) override {
-    const auto rows = static_cast<uint32_t>(batch.logit_rows.size());
-    const Tensor logits = logits_.first_rows(rows);
-    model_.forward(batch, cache_, {.logits = logits});
-    if (rows > 0) model_.head_device().read(logits, host_.data());
-    for (const auto& device : devices_) HADAL_TRY_VOID(device->wait());
-    return std::span<const float>(host_).first(size_t{rows} * logits_.columns);
-  }
-
- private:
-  Model& model_;
-  KvCache& cache_;
-  std::span<const std::unique_ptr<Device>> devices_;
-  std::unique_ptr<Buffer> buffer_;  // [logit_rows, vocabulary] on the head's device
-  Tensor logits_;
-  std::vector<float> host_;
-};
 
 Status check_options(const EngineOptions& options) {
   if (options.sequences_max == 0 || options.sequences_max > options.step_tokens_max) {
@@ -91,6 +62,7 @@ struct Engine::State {
   QuantType kv_type(const EngineOptions& options) const {
     return options.kv_type.value_or(config->kv_layout().type);
   }
+  Status choose_prediction(const EngineOptions& options);
   Status build(const Architecture& architecture, const Placement& placement,
                const EngineOptions& options);
   void describe(const Manifest& manifest, const Placement& placement, const EngineOptions& options);
@@ -163,6 +135,7 @@ Status Engine::State::load(const EngineOptions& options) {
   HADAL_TRY(info.architecture, file->architecture());
   HADAL_TRY(const Architecture* architecture, find_architecture(info.architecture));
   HADAL_TRY(config, architecture->read_config(file->metadata(), file->tensors()));
+  HADAL_TRY_VOID(choose_prediction(options));
   HADAL_TRY_VOID(check_kv_type(config->kv_layout(), kv_type(options)));
   const Manifest manifest = architecture->manifest(*config, file->tensors(), file->dialect());
   limits = {.tokens_max = options.step_tokens_max,
@@ -170,12 +143,10 @@ Status Engine::State::load(const EngineOptions& options) {
 
   std::vector<DeviceInfo> device_infos;
   for (const auto& device : devices) device_infos.push_back(device->info());
-  // The logits lie twice in memory: on the head's device, and here for the sampler.
-  const uint64_t logit_bytes =
-      2 * uint64_t{limits.logit_rows_max} * config->vocabulary * sizeof(float);
+  const uint64_t scratch_bytes =
+      architecture->scratch_bytes(*config, limits) + ModelRunner::bytes(*config, limits);
   HADAL_TRY(const Placement placement,
-            place(*config, architecture->scratch_bytes(*config, limits) + logit_bytes, manifest,
-                  file->tensors(), device_infos,
+            place(*config, scratch_bytes, manifest, file->tensors(), device_infos,
                   {.context_tokens = options.context_tokens,
                    .sequences_max = options.sequences_max,
                    .kv_type = kv_type(options),
@@ -195,23 +166,36 @@ Status Engine::State::load(const EngineOptions& options) {
   return build(*architecture, placement, options);
 }
 
+// The prediction layer costs memory, and a little time whether its guesses are used or not: it is
+// loaded only where it is asked for.
+Status Engine::State::choose_prediction(const EngineOptions& options) {
+  if (!is_mtp(options.speculation)) return {};
+  if (config->prediction_layers == 0) {
+    return fail(
+        "{}: the file has no layer that predicts further tokens (MTP), so the model cannot guess "
+        "by "
+        "itself: without --speculate mtp it runs",
+        file->path().string());
+  }
+  config->predicts = true;
+  return {};
+}
+
 Status Engine::State::build(const Architecture& architecture, const Placement& placement,
                             const EngineOptions& options) {
   HADAL_TRY(cache, KvCache::create(config->kv_layout(), kv_type(options), placement.kv_blocks,
                                    weights->layer_devices()));
   HADAL_TRY(model, architecture.build(*config, *weights, limits));
-  HADAL_TRY(auto buffer, model->head_device().allocate(uint64_t{limits.logit_rows_max} *
-                                                       config->vocabulary * sizeof(float)));
-  runner = std::make_unique<ModelRunner>(*model, *cache, devices, std::move(buffer),
-                                         limits.logit_rows_max, config->vocabulary);
-  loop = std::make_unique<RequestLoop>(SchedulerOptions{.step_tokens_max = options.step_tokens_max,
-                                                        .sequences_max = options.sequences_max,
-                                                        .waiting_max = options.waiting_max,
-                                                        .context_tokens = placement.context_tokens,
-                                                        .blocks = placement.kv_blocks,
-                                                        .logit_rows_max = limits.logit_rows_max},
-                                       config->vocabulary, *runner, steady_seconds,
-                                       options.speculation);
+  HADAL_TRY(runner, ModelRunner::make(*model, *config, *cache, devices, limits));
+  loop =
+      std::make_unique<RequestLoop>(SchedulerOptions{.step_tokens_max = options.step_tokens_max,
+                                                     .sequences_max = options.sequences_max,
+                                                     .waiting_max = options.waiting_max,
+                                                     .context_tokens = placement.context_tokens,
+                                                     .blocks = placement.kv_blocks,
+                                                     .logit_rows_max = limits.logit_rows_max},
+                                    config->vocabulary, *runner, steady_seconds,
+                                    options.speculation, config->predicts ? runner.get() : nullptr);
   return {};
 }
 

@@ -30,7 +30,12 @@ enum class Speculation : uint8_t {
   kOff,
   kNgram,        // guesses from the prompt and the answer so far, as many as pay here and now
   kNgramAlways,  // as many as there are and find room, whatever they cost: for tests
+  kMtp,          // guesses by the model's own prediction layer, if its file has one
+  kMtpAlways,
 };
+constexpr bool is_mtp(Speculation speculation) {
+  return speculation == Speculation::kMtp || speculation == Speculation::kMtpAlways;
+}
 
 struct EngineOptions {
   uint32_t context_tokens = 0;       // 0: plan/placement's default

@@ -9,7 +9,12 @@ namespace hadal {
 
 namespace {
 
+constexpr std::string_view kClosed = "the engine was closed";
 constexpr uint32_t kForcedTokensUsual = 16;  // room for a decision's tokens without allocation
+
+bool is_always(Speculation speculation) {
+  return speculation == Speculation::kNgramAlways || speculation == Speculation::kMtpAlways;
+}
 
 SchedulerOptions with_room_for_all(SchedulerOptions options) {
   options.waiting_max += options.sequences_max;  // arrivals are counted here, before they run
@@ -20,7 +25,7 @@ SchedulerOptions with_room_for_all(SchedulerOptions options) {
 
 struct RequestLoop::Active {
   Active(RequestId request_id, Request&& given, uint32_t vocabulary, uint32_t context_tokens,
-         Speculation speculation, double time)
+         Speculation speculation, Predictor* predictor, double time)
       : id(request_id),
         prompt(std::move(given.prompt)),
         end_tokens(std::move(given.end_tokens)),
@@ -32,7 +37,11 @@ struct RequestLoop::Active {
     room = context_tokens - usage.prompt_tokens;
     sampler.add_prompt(prompt);
     next.reserve(1 + kDraftTokensMax + kForcedTokensUsual);
-    if (speculation != Speculation::kOff) {
+    if (predictor != nullptr) {
+      auto own = std::make_unique<PredictionDrafter>(*predictor);
+      prediction = own.get();
+      drafter = std::move(own);
+    } else if (speculation != Speculation::kOff) {
       drafter = std::make_unique<NgramDrafter>(usage.prompt_tokens + std::min(max_tokens, room));
     }
   }
@@ -48,8 +57,9 @@ struct RequestLoop::Active {
   Usage usage;
   FinishReason reason = FinishReason::kCancelled;
   std::string error;
-  std::vector<TokenId> next;         // of this step
-  std::unique_ptr<Drafter> drafter;  // null: no speculation
+  std::vector<TokenId> next;                // of this step
+  std::unique_ptr<Drafter> drafter;         // null: no speculation
+  PredictionDrafter* prediction = nullptr;  // the drafter, where it is one
   DraftAcceptance acceptance;
   uint32_t draft_grade = 0;  // of this step's drafts
   bool cancelled = false;    // under the loop's mutex
@@ -65,22 +75,26 @@ struct RequestLoop::Active {
 };
 
 RequestLoop::RequestLoop(const SchedulerOptions& scheduler, uint32_t vocabulary, StepRunner& runner,
-                         std::function<double()> now, Speculation speculation)
+                         std::function<double()> now, Speculation speculation,
+                         DraftRunner* draft_runner)
     : vocabulary_(vocabulary),
       runner_(runner),
       now_(std::move(now)),
       speculation_(speculation),
       scheduler_(with_room_for_all(scheduler)) {
+  CHECK(is_mtp(speculation) == (draft_runner != nullptr));
+  if (draft_runner != nullptr) predictor_.emplace(*draft_runner, vocabulary, scheduler_.options());
   continuations_.reserve(scheduler.sequences_max);
   const size_t requests = scheduler_.options().waiting_max;
   ids_.reserve(requests);
   cancelled_ids_.reserve(requests);
   arrived_.reserve(requests);
   requests_.reserve(requests);
+  broken_.reserve(kClosed.size());  // the destructor allocates nothing
 }
 
 RequestLoop::~RequestLoop() {
-  close("the engine was closed", FinishReason::kCancelled);
+  close(kClosed, FinishReason::kCancelled);
 }
 
 Result<RequestId> RequestLoop::submit(Request request) {
@@ -108,8 +122,9 @@ Result<RequestId> RequestLoop::submit(Request request) {
       return fail("{} requests are here already, as many as may wait and run", requests_.size());
     }
     const RequestId id = next_id_++;
-    requests_.emplace(id, std::make_unique<Active>(id, std::move(request), vocabulary_, context,
-                                                   speculation_, time));
+    requests_.emplace(
+        id, std::make_unique<Active>(id, std::move(request), vocabulary_, context, speculation_,
+                                     predictor_ ? &*predictor_ : nullptr, time));
     arrived_.push_back(id);
     return id;
   } catch (const std::bad_alloc&) {
@@ -139,6 +154,11 @@ Result<bool> RequestLoop::step() {
   step_drafts_ = 0;
   expected_accepted_ = 0;
   const Step step = scheduler_.next_step(speculation_ == Speculation::kOff ? nullptr : this);
+  if (!drafted_) {
+    scheduler_.abort_step();
+    close(drafted_.error().message, FinishReason::kFailed);
+    return forward_error(drafted_);
+  }
   if (step.empty()) return false;
 
   const double begin = now_();
@@ -158,13 +178,16 @@ Result<bool> RequestLoop::step() {
   const double time = now_();
   const auto tokens = static_cast<uint32_t>(step.batch.tokens.size());
   if (tokens == step.batch.logit_rows.size()) costs_.measured(tokens, time - begin);
-  decide_all(step, *logits, time);
+  const Status decided = decide_all(step, *logits, time);
   for (const RequestId id : ids_) finish(id);
-  return true;
+  if (decided) return true;
+  close(decided.error().message, FinishReason::kFailed);
+  return forward_error(decided);
 }
 
-// What the step's logits mean for each whose they are; ids_: who has ended.
-void RequestLoop::decide_all(const Step& step, std::span<const float> logits, double time) {
+// What the step's logits mean for each whose they are; ids_: who has ended. An error means that the
+// device has failed behind them.
+Status RequestLoop::decide_all(const Step& step, std::span<const float> logits, double time) {
   continuations_.clear();
   ids_.clear();
   for (size_t i = 0; i < step.samples.size(); ++i) {
@@ -176,7 +199,59 @@ void RequestLoop::decide_all(const Step& step, std::span<const float> logits, do
            next);
     if (next.finished) ids_.push_back(step.samples[i]);
   }
+  Status followed;
+  if (predictor_) followed = follow(step);
   scheduler_.commit(continuations_);
+  return followed;
+}
+
+// The prediction layer reads every token of the step that stays, now that it is known what follows.
+Status RequestLoop::follow(const Step& step) {
+  predictor_->begin(step);
+  const auto samples = static_cast<uint32_t>(step.samples.size());
+  const auto& starts = step.batch.layout.sequence_starts;
+  for (size_t i = 0, sample = 0; i < step.sequences.size(); ++i) {
+    const uint32_t tokens = starts[i + 1] - starts[i];
+    if (step.followers[i] != kNoFollower) {
+      predictor_->follow(i, tokens, step.followers[i], nullptr);
+      continue;
+    }
+    const uint32_t drafted = step.row_starts[sample + 1] - step.row_starts[sample] - 1;
+    const auto drafts = step.batch.tokens.subspan(starts[i + 1] - drafted, drafted);
+    const Continuation& next = continuations_[sample++];
+    const uint32_t accepted = accepted_drafts(drafts, next);
+    std::optional<TokenId> follower;
+    if (accepted < next.tokens.size()) follower = next.tokens[accepted];
+    Active& request = find(step.sequences[i]);
+    const bool wanted = next.tokens.size() == accepted + 1 && wants_guess(request, next, samples);
+    predictor_->follow(i, tokens - drafted + accepted, follower,
+                       wanted ? request.prediction : nullptr);
+  }
+  const double begin = now_();
+  try {
+    HADAL_TRY_VOID(predictor_->end());
+  } catch (const std::bad_alloc&) {
+    return {};  // there are no guesses then
+  }
+  if (predictor_->guesses() > 0 && predictor_->tokens() <= StepCosts::kTokensMost) {
+    guess_costs_.measured(1, (now_() - begin) / predictor_->guesses());
+  }
+  return {};
+}
+
+// Where nothing would come of it, not even the first guess is made.
+bool RequestLoop::wants_guess(Active& request, const Continuation& next, uint32_t samples) const {
+  if (next.finished) return false;
+  if (is_always(speculation_)) return true;
+  const uint32_t worth =
+      draft_tokens(costs_, {.step_tokens = samples,
+                            .expected_tokens = static_cast<double>(samples),
+                            .probability = request.acceptance.best_probability(),
+                            .tokens_max = kDraftTokensMax,
+                            .guess_seconds = guess_costs_.seconds(1).value_or(0)});
+  if (worth > 0) return true;
+  for (uint32_t grade = 0; grade < kDraftGrades; ++grade) request.acceptance.passed_over(grade);
+  return false;
 }
 
 // What other threads have asked for since the last step.
@@ -221,23 +296,43 @@ void RequestLoop::end_step_without_memory(const Step& step) {
 // Guesses are asked for only in steps where everybody is answering: a chunk of a prompt hides what
 // a guess costs, and who waits for it should not wait longer.
 uint32_t RequestLoop::propose(const DraftRoom& room, std::span<TokenId> into) {
-  const bool always = speculation_ == Speculation::kNgramAlways;
+  const bool always = is_always(speculation_);
   if (!always && room.step_tokens - step_drafts_ != room.step_samples) return 0;
   Active& request = find(room.id);
   if (request.usage.answer_tokens == 0) return 0;  // a prompt of one token
   const Draft draft = request.drafter->propose(room.history, into);
-  if (draft.tokens == 0 || always) return draft.tokens;
+  if (draft.tokens == 0) return 0;
   request.draft_grade = draft.grade;
   const double probability = request.acceptance.probability(draft.grade);
-  const uint32_t count =
-      draft_tokens(costs_, {.step_tokens = room.step_tokens,
-                            .expected_tokens = room.step_samples + expected_accepted_,
-                            .probability = probability,
-                            .tokens_max = draft.tokens});
-  if (count == 0) request.acceptance.passed_over(draft.grade);
+  uint32_t count = draft.tokens;
+  if (!always) {
+    count = draft_tokens(costs_,
+                         {.step_tokens = room.step_tokens,
+                          .expected_tokens = room.step_samples + expected_accepted_,
+                          .probability = probability,
+                          .tokens_max = draft.tokens,
+                          .guess_seconds = predictor_ ? guess_costs_.seconds(1).value_or(0) : 0});
+    if (count == 0) request.acceptance.passed_over(draft.grade);
+  }
+  if (count > 1 && !complete(request, room, into.first(count))) count = 1;
   step_drafts_ += count;
   expected_accepted_ += expected_accepted(probability, count);
   return count;
+}
+
+// False: there is only the first guess.
+bool RequestLoop::complete(Active& request, const DraftRoom& room, std::span<TokenId> into) {
+  if (!drafted_) return false;
+  const double begin = now_();
+  try {
+    drafted_ = request.drafter->complete(room, into);
+  } catch (const std::bad_alloc&) {
+    return false;  // a guess is not worth failing for
+  }
+  if (predictor_) {
+    guess_costs_.measured(1, (now_() - begin) / static_cast<double>(into.size() - 1));
+  }
+  return drafted_.has_value();
 }
 
 // logits: [1 + drafts, vocabulary].

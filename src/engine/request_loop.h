@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -17,6 +18,7 @@
 #include "base/result.h"
 #include "engine/draft_pace.h"
 #include "engine/engine.h"
+#include "engine/predictor.h"
 #include "engine/scheduler.h"
 
 namespace hadal {
@@ -32,9 +34,11 @@ class StepRunner {
 
 class RequestLoop : private DraftSource {
  public:
-  // now: seconds of any steady clock. runner: outlives the loop.
+  // now: seconds of any steady clock. runner, draft_runner: outlive the loop; the latter is needed
+  // for Speculation::kMtp and kMtpAlways alone.
   RequestLoop(const SchedulerOptions& scheduler, uint32_t vocabulary, StepRunner& runner,
-              std::function<double()> now, Speculation speculation = Speculation::kOff);
+              std::function<double()> now, Speculation speculation = Speculation::kOff,
+              DraftRunner* draft_runner = nullptr);
   ~RequestLoop() override;  // what runs still ends as kCancelled
 
   Result<RequestId> submit(Request request);  // see Engine
@@ -50,7 +54,10 @@ class RequestLoop : private DraftSource {
   void take_orders();
   void end_step_without_memory(const Step& step);
   uint32_t propose(const DraftRoom& room, std::span<TokenId> into) override;
-  void decide_all(const Step& step, std::span<const float> logits, double time);
+  bool complete(Active& request, const DraftRoom& room, std::span<TokenId> into);
+  Status decide_all(const Step& step, std::span<const float> logits, double time);
+  Status follow(const Step& step);
+  bool wants_guess(Active& request, const Continuation& next, uint32_t samples) const;
   void decide(Active& request, std::span<const float> logits, std::span<const TokenId> drafts,
               double time, Continuation& next);
   void take_rows(Active& request, std::span<const float> logits, std::span<const TokenId> drafts,
@@ -65,10 +72,13 @@ class RequestLoop : private DraftSource {
   std::function<double()> now_;
   const Speculation speculation_;
   Scheduler scheduler_;
+  std::optional<Predictor> predictor_;  // with kMtp and kMtpAlways
   StepCosts costs_;
-  uint32_t step_drafts_ = 0;                    // in the step that is being put together
-  double expected_accepted_ = 0;                // of them
-  std::vector<Continuation> continuations_;     // of the step
+  StepCosts guess_costs_;                    // of the predictor; of one token
+  Status drafted_;                           // an error: the device failed while drafts were made
+  uint32_t step_drafts_ = 0;                 // in the step that is being put together
+  double expected_accepted_ = 0;             // of them
+  std::vector<Continuation> continuations_;  // of the step
   std::vector<RequestId> ids_, cancelled_ids_;  // of those that come or end in the step
 
   std::mutex mutex_;  // guards what follows

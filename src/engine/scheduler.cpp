@@ -52,6 +52,7 @@ Scheduler::Scheduler(const SchedulerOptions& options)
   row_starts_.reserve(size_t{options.sequences_max} + 1);
   sequences_.reserve(options.sequences_max);
   samples_.reserve(options.sequences_max);
+  followers_.reserve(options.sequences_max);
   clear_step();
 }
 
@@ -103,6 +104,7 @@ Step Scheduler::next_step(DraftSource* drafts) {
   step.batch.layout.blocks_per_sequence_max = blocks_per_sequence_max();
   step.batch.logit_rows = logit_rows_;
   step.sequences = sequences_;
+  step.followers = followers_;
   step.samples = samples_;
   step.row_starts = row_starts_;
   return step;
@@ -134,13 +136,15 @@ void Scheduler::commit(std::span<const Continuation> continuations) {
   clear_step();
 }
 
-// Takes over what follows, and says how many of its tokens the step has computed as drafts. The
-// last token of a sequence that goes on stays to be computed: it is its logits that are wanted.
+// Takes over what follows, and says how many of its tokens the step has computed as drafts.
 uint32_t Scheduler::accept(Sequence& sequence, const Continuation& next) {
   CHECK(next.finished || !next.tokens.empty());
   CHECK(sequence.size() + next.tokens.size() <= options_.context_tokens);
   sequence.tokens.insert(sequence.tokens.end(), next.tokens.begin(), next.tokens.end());
-  const auto drafts = std::span(sequence.drafts).first(sequence.drafted);
+  return accepted_drafts(std::span(sequence.drafts).first(sequence.drafted), next);
+}
+
+uint32_t accepted_drafts(std::span<const TokenId> drafts, const Continuation& next) {
   const auto kept = next.finished ? next.tokens : next.tokens.first(next.tokens.size() - 1);
   return static_cast<uint32_t>(std::ranges::mismatch(drafts, kept).in1 - drafts.begin());
 }
@@ -215,17 +219,20 @@ void Scheduler::schedule_drafts(DraftSource& source, uint32_t tokens_left) {
     if (sequence->scheduled != 1 || sequence->pending() != 1) continue;
     const uint32_t size = sequence->size();
     if (size + 1 >= sequence->tokens_max) continue;
-    const uint32_t most =
-        std::min({kDraftTokensMax, tokens_left, rows_left, sequence->tokens_max - size - 1});
-    if (most == 0) return;
-    room.id = sequence->id;
-    room.history = sequence->tokens;
-    const uint32_t proposed = source.propose(room, std::span(sequence->drafts).first(most));
-    CHECK(proposed <= most);
     const uint64_t blocks = sequence->table.blocks.size() + allocator_.available_blocks();
     const uint64_t places = blocks * options_.block_tokens - size;
-    const auto count = static_cast<uint32_t>(std::min<uint64_t>(proposed, places));
-    CHECK(allocator_.grow(sequence->table, size + count));
+    if (tokens_left == 0 || rows_left == 0) return;
+    const auto most = static_cast<uint32_t>(std::min<uint64_t>(
+        std::min({kDraftTokensMax, tokens_left, rows_left, sequence->tokens_max - size - 1}),
+        places));
+    if (most == 0) continue;
+    CHECK(allocator_.grow(sequence->table, size + most));
+    room.id = sequence->id;
+    room.history = sequence->tokens;
+    room.blocks = sequence->table.blocks;
+    const uint32_t count = source.propose(room, std::span(sequence->drafts).first(most));
+    CHECK(count <= most);
+    if (count < most) allocator_.shrink(sequence->table, size + count);
     sequence->drafted = count;
     room.step_tokens += count;
     tokens_left -= count;
@@ -271,6 +278,8 @@ void Scheduler::lay_out(const Sequence& sequence) {
   }
   sequence_starts_.push_back(static_cast<uint32_t>(tokens_.size()));
   sequences_.push_back(sequence.id);
+  const uint32_t next = sequence.computed + sequence.scheduled;
+  followers_.push_back(next < sequence.size() ? sequence.tokens[next] : kNoFollower);
   const auto& blocks = sequence.table.blocks;
   const size_t first = block_tables_.size();
   block_tables_.resize(first + blocks_per_sequence_max(), 0);
@@ -292,6 +301,7 @@ void Scheduler::clear_step() {
   logit_rows_.clear();
   row_starts_.assign(1, 0);
   sequences_.clear();
+  followers_.clear();
   samples_.clear();
 }
 

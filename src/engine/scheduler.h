@@ -43,11 +43,15 @@ struct SchedulerOptions {
   uint32_t logit_rows_max = 0;  // of a step; at least sequences_max, 0: that. More serve drafts
 };
 
+inline constexpr TokenId kNoFollower = -1;
+
 // Views into the scheduler, good until commit() or abort_step().
 struct Step {
   Batch batch;
   std::span<const SequenceId> sequences;  // of the batch, in its order; oldest first
-  std::span<const SequenceId> samples;    // whose next token logits are there for, in that order
+  // [sequences]: of whose prompt there is more to come, its next token; of others kNoFollower.
+  std::span<const TokenId> followers;
+  std::span<const SequenceId> samples;  // whose next token logits are there for, in that order
   // [samples + 1]: whose rows begin where among batch.logit_rows. The first row's token is the last
   // that the sequence has; those of further rows are its drafts.
   std::span<const uint32_t> row_starts;
@@ -58,6 +62,7 @@ struct Step {
 struct DraftRoom {
   SequenceId id = 0;
   std::span<const TokenId> history;  // prompt and answer so far
+  std::span<const uint32_t> blocks;  // of the cache, for the history and as many drafts as fit
   uint32_t step_tokens = 0;          // that the step has without this sequence's drafts
   uint32_t step_samples = 0;         // sequences whose next token the step gives, this one included
 };
@@ -77,6 +82,10 @@ struct Continuation {
   // It is forgotten; `tokens` say only which drafts are worth keeping for later prompts.
   bool finished = false;
 };
+
+// How many of the drafts are what follows, and so have been computed. The last token of a sequence
+// that goes on stays to be computed: it is its logits that are wanted.
+uint32_t accepted_drafts(std::span<const TokenId> drafts, const Continuation& next);
 
 class Scheduler {
  public:
@@ -136,6 +145,7 @@ class Scheduler {
   std::vector<int32_t> tokens_, positions_;
   std::vector<uint32_t> sequence_starts_, block_tables_, logit_rows_, row_starts_;
   std::vector<SequenceId> sequences_, samples_;
+  std::vector<TokenId> followers_;
 };
 
 }  // namespace hadal

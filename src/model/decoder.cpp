@@ -15,7 +15,8 @@ struct DecoderScratch {
   WalkScratch walk;
   ScratchPart normed, query, key, value, attended, gate, up;
 
-  DecoderScratch(const DecoderConfig& c, const StepLimits& limits) : walk(c.width, limits, plan) {
+  DecoderScratch(const DecoderConfig& c, const StepLimits& limits)
+      : walk(c.width, false, limits, plan) {
     const uint32_t tokens = limits.tokens_max;
     normed = plan.take(tokens, c.width);
     const uint64_t shared = plan.mark();

@@ -1,5 +1,6 @@
 #include "model/latent_config.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -149,10 +150,12 @@ Status finish_latent_config(const ConfigFields& fields, const TensorIndex& tenso
     }
   }
   finish_config(fields, c);
-  if (const uint32_t count = prediction_layers(tensors, c.layers, fields.dialect()); count != 0) {
+  const uint32_t predicting = prediction_layers(tensors, c.layers, fields.dialect());
+  c.prediction_layers = std::min(predicting, 1u);
+  if (predicting > 1) {
     c.warnings.push_back(fmt::format(
-        "{}: {} of its layers, for predicting several tokens at once (MTP), {} not used",
-        fields.file(), count, count == 1 ? "is" : "are"));
+        "{}: has {} layers for predicting several tokens at once (MTP); only the first can be used",
+        fields.file(), predicting));
   }
   return {};
 }

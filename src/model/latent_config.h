@@ -54,7 +54,8 @@ struct LatentConfig : CommonConfig {
   }
   uint32_t query_width() const { return nope + rope_width; }  // of a head
   KvLayout kv_layout() const override {
-    return {.layers = layers, .key_columns = latent + rope_width, .type = QuantType::kBF16};
+    return {
+        .layers = cached_layers(), .key_columns = latent + rope_width, .type = QuantType::kBF16};
   }
 };
 
@@ -71,7 +72,7 @@ Status finish_latent_config(const ConfigFields& fields, const TensorIndex& tenso
 Manifest latent_manifest(const ModelConfig& config, const TensorIndex& present, Dialect dialect);
 
 // Layers behind the model's own that predict more than one token (multi-token prediction, arXiv
-// 2412.19437, section 2.2): how many there are.
+// 2412.19437, section 2.2): how many the file has.
 uint32_t prediction_layers(const TensorIndex& tensors, uint32_t layers, Dialect dialect);
 
 }  // namespace hadal

@@ -32,7 +32,8 @@ struct LatentScratch {
   ScratchPart normed, query_latent, query, latent, attended;
   ScratchPart scores, chosen, weights, gate, up;
 
-  LatentScratch(const LatentConfig& c, const StepLimits& limits) : walk(c.width, limits, plan) {
+  LatentScratch(const LatentConfig& c, const StepLimits& limits)
+      : walk(c.width, c.predicts, limits, plan) {
     const uint32_t tokens = limits.tokens_max;
     normed = plan.take(tokens, c.width);
     const uint64_t shared = plan.mark();
@@ -72,7 +73,7 @@ class LatentLayers final : public Layers {
 LatentLayers::LatentLayers(const LatentConfig& config, const Weights& weights,
                            const StepLimits& limits)
     : config_(config), scratch_(config, limits) {
-  for (uint32_t i = 0; i < config.layers; ++i) {
+  for (uint32_t i = 0; i < config.cached_layers(); ++i) {
     layers_.push_back(layer_of(weights, static_cast<int16_t>(i)));
   }
 }
@@ -237,6 +238,7 @@ Result<std::unique_ptr<Model>> build_latent_decoder(const ModelConfig& config,
   return build_walk({.layers = c.layers,
                      .width = c.width,
                      .vocabulary = c.vocabulary,
+                     .predicts = c.predicts,
                      .norm_epsilon = c.norm_epsilon,
                      .scratch_bytes = latent_decoder_scratch_bytes(config, limits)},
                     weights, limits, std::make_unique<LatentLayers>(c, weights, limits));

@@ -34,7 +34,11 @@ constexpr std::array kLayerTensors = {
     TensorName{Role::kExpertDown, "ffn_down_exps.weight", "mlp.experts.*.down_proj.weight"},
     TensorName{Role::kSharedGate, "ffn_gate_shexp.weight", "mlp.shared_experts.gate_proj.weight"},
     TensorName{Role::kSharedUp, "ffn_up_shexp.weight", "mlp.shared_experts.up_proj.weight"},
-    TensorName{Role::kSharedDown, "ffn_down_shexp.weight", "mlp.shared_experts.down_proj.weight"}};
+    TensorName{Role::kSharedDown, "ffn_down_shexp.weight", "mlp.shared_experts.down_proj.weight"},
+    TensorName{Role::kPredictionEmbeddingNorm, "nextn.enorm.weight", "enorm.weight"},
+    TensorName{Role::kPredictionHiddenNorm, "nextn.hnorm.weight", "hnorm.weight"},
+    TensorName{Role::kPredictionInput, "nextn.eh_proj.weight", "eh_proj.weight"},
+    TensorName{Role::kPredictionNorm, "nextn.shared_head_norm.weight", "shared_head.norm.weight"}};
 
 std::string layer_prefix(uint32_t layer, Dialect dialect) {
   return fmt::format("{}.{}.", dialect == Dialect::kGguf ? "blk" : "model.layers", layer);
@@ -56,20 +60,12 @@ class Lister {
     const bool gguf = dialect_ == Dialect::kGguf;
     const std::string embedding = gguf ? "token_embd.weight" : "model.embed_tokens.weight";
     add_whole(embedding, Role::kEmbedding, c_.vocabulary, WeightUse::kMatrix);
-    for (layer_ = 0; layer_ < c_.layers; ++layer_) {
-      list_attention();
-      if (c_.has_experts(layer_)) {
-        list_experts();
-      } else {
-        matrix(Role::kGate, c_.feed_forward_width, c_.width);
-        matrix(Role::kUp, c_.feed_forward_width, c_.width);
-        matrix(Role::kDown, c_.width, c_.feed_forward_width);
-      }
-    }
+    for (layer_ = 0; layer_ < c_.layers; ++layer_) list_layer();
     const std::string head = gguf ? "output.weight" : "lm_head.weight";
     add_whole(gguf ? "output_norm.weight" : "model.norm.weight", Role::kFinalNorm, 1,
               WeightUse::kVector);
     add_whole(c_.tied_head ? embedding : head, Role::kHead, c_.vocabulary, WeightUse::kMatrix);
+    for (; layer_ < c_.cached_layers(); ++layer_) list_prediction_layer();
     skip_prediction_layers();
     return std::move(manifest_);
   }
@@ -90,6 +86,32 @@ class Lister {
     TensorSpec& spec = matrix(role, 1, columns);
     spec.use = WeightUse::kVector;
     return spec;
+  }
+
+  void list_layer() {
+    list_attention();
+    if (c_.has_experts(layer_)) {
+      list_experts();
+    } else {
+      matrix(Role::kGate, c_.feed_forward_width, c_.width);
+      matrix(Role::kUp, c_.feed_forward_width, c_.width);
+      matrix(Role::kDown, c_.width, c_.feed_forward_width);
+    }
+  }
+
+  // Embedding and head are the model's: what files have of them here is the same again.
+  void list_prediction_layer() {
+    vector(Role::kPredictionEmbeddingNorm, c_.width);
+    vector(Role::kPredictionHiddenNorm, c_.width);
+    matrix(Role::kPredictionInput, c_.width, 2 * c_.width);
+    list_layer();
+    vector(Role::kPredictionNorm, c_.width);
+    const bool gguf = dialect_ == Dialect::kGguf;
+    const std::string prefix = layer_prefix(layer_, dialect_);
+    for (const char* name : {gguf ? "nextn.embed_tokens.weight" : "embed_tokens.weight",
+                             gguf ? "nextn.shared_head_head.weight" : "shared_head.head.weight"}) {
+      if (present_.has(prefix + name)) skip(prefix + name);
+    }
   }
 
   void list_attention() {
@@ -159,7 +181,7 @@ class Lister {
   }
   void skip_prediction_layers() {
     const uint32_t count = prediction_layers(present_, c_.layers, dialect_);
-    for (uint32_t layer = c_.layers; layer < c_.layers + count; ++layer) {
+    for (uint32_t layer = c_.cached_layers(); layer < c_.layers + count; ++layer) {
       const std::string prefix = layer_prefix(layer, dialect_);
       const auto& all = present_.tensors();
       for (auto at = all.lower_bound(prefix); at != all.end() && at->first.starts_with(prefix);

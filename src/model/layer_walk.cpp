@@ -20,6 +20,8 @@ class Walk final : public Model {
 
   Device& head_device() const override { return *head_.device; }
   void forward(const Batch& batch, KvCache& cache, const Outputs& outputs) override;
+  void draft(const Batch& batch, const Tensor& hidden, KvCache& cache,
+             const Outputs& outputs) override;
 
  private:
   struct Scratch {
@@ -30,12 +32,19 @@ class Walk final : public Model {
   Buffer& scratch_of(const Device* device) const;
   // The residual, moved to `device` if it is elsewhere.
   Tensor residual_on(Device* device, const Tensor& x) const;
-  void head(const Batch& batch, const Tensor& x, const Outputs& outputs) const;
+  void check_batch(const Batch& batch) const;
+  void run_layer(uint32_t layer, const Batch& batch, const Tensor& x, KvCache& cache) const;
+  Tensor prediction_input(const Batch& batch, const Tensor& hidden) const;
+  // [logit rows, width] of x, on the head's device.
+  Tensor choose_rows(const Batch& batch, const Tensor& x) const;
+  void norm(const Tensor& in, const Weight& gain, const Tensor& out) const;
+  void head(const Batch& batch, const Tensor& normed, const Outputs& outputs) const;
 
   WalkOptions options_;
   StepLimits limits_;
   std::unique_ptr<const Layers> layers_;
   Weight embedding_, final_norm_, head_;
+  Weight prediction_embedding_norm_, prediction_hidden_norm_, prediction_input_, prediction_norm_;
   std::vector<Device*> layer_devices_;
   ScratchPlan plan_;
   WalkScratch parts_;
@@ -51,9 +60,20 @@ Walk::Walk(const WalkOptions& options, const Weights& weights, const StepLimits&
       final_norm_(weights.get(Role::kFinalNorm)),
       head_(weights.get(Role::kHead)),
       layer_devices_(weights.layer_devices().begin(), weights.layer_devices().end()),
-      parts_(options.width, limits, plan_) {
+      parts_(options.width, options.predicts, limits, plan_) {
   CHECK(embedding_ && final_norm_ && head_ && final_norm_.device == head_.device);
-  CHECK(layer_devices_.size() == options.layers && plan_.bytes() <= options.scratch_bytes);
+  CHECK(layer_devices_.size() == options.layers + options.predicts);
+  CHECK(plan_.bytes() <= options.scratch_bytes);
+  if (!options.predicts) return;
+  const auto get = [&](Role role) {
+    return weights.get(role, static_cast<int16_t>(options.layers));
+  };
+  prediction_embedding_norm_ = get(Role::kPredictionEmbeddingNorm);
+  prediction_hidden_norm_ = get(Role::kPredictionHiddenNorm);
+  prediction_input_ = get(Role::kPredictionInput);
+  prediction_norm_ = get(Role::kPredictionNorm);
+  CHECK(prediction_embedding_norm_ && prediction_hidden_norm_ && prediction_input_);
+  CHECK(prediction_norm_ && layer_devices_.back() == head_.device);
 }
 
 Status Walk::allocate_scratch() {
@@ -73,46 +93,92 @@ Status Walk::allocate_scratch() {
 }
 
 void Walk::forward(const Batch& batch, KvCache& cache, const Outputs& outputs) {
+  check_batch(batch);
   const auto tokens = static_cast<uint32_t>(batch.tokens.size());
-  CHECK(tokens > 0 && tokens <= limits_.tokens_max);
-  CHECK(batch.layout.positions.size() == tokens);
-  CHECK(batch.logit_rows.size() <= limits_.logit_rows_max);
-
   Tensor x = parts_.x.of(scratch_of(embedding_.device), tokens);  // [tokens, width]
   embedding_.device->ops().embed({.table = embedding_, .tokens = batch.tokens, .out = x});
   if (outputs.tap) outputs.tap->on("embedding", x);
 
   for (uint32_t i = 0; i < options_.layers; ++i) {
-    Device* device = layer_devices_[i];
-    x = residual_on(device, x);
-    layers_->run({.layer = i,
-                  .ops = device->ops(),
-                  .layout = batch.layout,
-                  .cache = cache.layer(i),
-                  .x = x,
-                  .scratch = scratch_of(device)});
+    x = residual_on(layer_devices_[i], x);
+    run_layer(i, batch, x, cache);
     if (outputs.tap) outputs.tap->on("layer." + std::to_string(i), x);
   }
-  if (!batch.logit_rows.empty()) head(batch, x, outputs);
+  if (outputs.hidden) {
+    CHECK(outputs.hidden.rows == tokens && outputs.hidden.columns == options_.width);
+    norm(residual_on(head_.device, x), final_norm_, outputs.hidden);
+  }
+  if (batch.logit_rows.empty()) return;
+  const Tensor chosen = choose_rows(batch, outputs.hidden ? outputs.hidden : x);
+  if (!outputs.hidden) norm(chosen, final_norm_, chosen);
+  if (outputs.tap) outputs.tap->on("norm", chosen);
+  head(batch, chosen, outputs);
+  if (outputs.tap) outputs.tap->on("logits", outputs.logits);
 }
 
-void Walk::head(const Batch& batch, const Tensor& x, const Outputs& outputs) const {
+void Walk::draft(const Batch& batch, const Tensor& hidden, KvCache& cache, const Outputs& outputs) {
+  CHECK(options_.predicts);
+  check_batch(batch);
+  const Tensor x = prediction_input(batch, hidden);
+  if (outputs.tap) outputs.tap->on("draft.input", x);
+  run_layer(options_.layers, batch, x, cache);
+  if (outputs.tap) outputs.tap->on("draft.layer", x);
+  if (batch.logit_rows.empty()) return;
+  const Tensor chosen = choose_rows(batch, x);
+  norm(chosen, prediction_norm_, chosen);
+  if (outputs.tap) outputs.tap->on("draft.norm", chosen);
+  if (outputs.hidden) head_.device->copy(chosen, outputs.hidden);
+  head(batch, chosen, outputs);
+  if (outputs.tap) outputs.tap->on("draft.logits", outputs.logits);
+}
+
+void Walk::check_batch(const Batch& batch) const {
+  CHECK(!batch.tokens.empty() && batch.tokens.size() <= limits_.tokens_max);
+  CHECK(batch.layout.positions.size() == batch.tokens.size());
+  CHECK(batch.logit_rows.size() <= limits_.logit_rows_max);
+}
+
+void Walk::run_layer(uint32_t layer, const Batch& batch, const Tensor& x, KvCache& cache) const {
+  layers_->run({.layer = layer,
+                .ops = x.device->ops(),
+                .layout = batch.layout,
+                .cache = cache.layer(layer),
+                .x = x,
+                .scratch = scratch_of(x.device)});
+}
+
+// x = M [norm(embedding(next)); norm(hidden)], on the head's device, where the layer is too.
+Tensor Walk::prediction_input(const Batch& batch, const Tensor& hidden) const {
+  const auto tokens = static_cast<uint32_t>(batch.tokens.size());
+  CHECK(hidden.device == head_.device && hidden.rows == tokens && hidden.columns == options_.width);
+  Tensor x = parts_.x.of(scratch_of(embedding_.device), tokens);
+  embedding_.device->ops().embed({.table = embedding_, .tokens = batch.tokens, .out = x});
+  x = residual_on(head_.device, x);
+  const Tensor joined = parts_.joined.of(scratch_of(head_.device), tokens);  // [tokens, 2 * width]
+  norm(x, prediction_embedding_norm_, joined.column_range(0, options_.width));
+  norm(hidden, prediction_hidden_norm_, joined.column_range(options_.width, options_.width));
+  head_.device->ops().matmul({.in = joined, .projections = {{prediction_input_, {}, x}}});
+  return x;
+}
+
+Tensor Walk::choose_rows(const Batch& batch, const Tensor& x) const {
   const auto rows = static_cast<uint32_t>(batch.logit_rows.size());
-  CHECK(outputs.logits.device == head_.device && outputs.logits.rows == rows &&
-        outputs.logits.columns == options_.vocabulary);
-  Tensor chosen = parts_.chosen.of(scratch_of(x.device), rows);  // [logit rows, width]
+  const Tensor chosen = parts_.chosen.of(scratch_of(x.device), rows);
   x.device->ops().gather_rows({.from = x, .rows = batch.logit_rows, .to = chosen});
-  if (x.device != head_.device) {
-    const Tensor there = parts_.chosen.of(scratch_of(head_.device), rows);
-    copy(chosen, there);
-    chosen = there;
-  }
-  Ops& ops = head_.device->ops();
-  ops.rms_norm(
-      {.in = chosen, .gain = final_norm_, .epsilon = options_.norm_epsilon, .out = chosen});
-  if (outputs.tap) outputs.tap->on("norm", chosen);
-  ops.matmul({.in = chosen, .projections = {{head_, {}, outputs.logits}}});
-  if (outputs.tap) outputs.tap->on("logits", outputs.logits);
+  if (x.device == head_.device) return chosen;
+  const Tensor there = parts_.chosen.of(scratch_of(head_.device), rows);
+  copy(chosen, there);
+  return there;
+}
+
+void Walk::norm(const Tensor& in, const Weight& gain, const Tensor& out) const {
+  in.device->ops().rms_norm({.in = in, .gain = gain, .epsilon = options_.norm_epsilon, .out = out});
+}
+
+void Walk::head(const Batch& batch, const Tensor& normed, const Outputs& outputs) const {
+  CHECK(outputs.logits.device == head_.device && outputs.logits.rows == batch.logit_rows.size() &&
+        outputs.logits.columns == options_.vocabulary);
+  head_.device->ops().matmul({.in = normed, .projections = {{head_, {}, outputs.logits}}});
 }
 
 Buffer& Walk::scratch_of(const Device* device) const {

@@ -37,9 +37,15 @@ class ScratchPlan {
 
 // The walk's own part of the scratch, before that of the layers.
 struct WalkScratch {
-  WalkScratch(uint32_t width, const StepLimits& limits, ScratchPlan& plan)
-      : x(plan.take(limits.tokens_max, width)), chosen(plan.take(limits.logit_rows_max, width)) {}
+  WalkScratch(uint32_t width, bool predicts, const StepLimits& limits, ScratchPlan& plan)
+      : x(plan.take(limits.tokens_max, width)), chosen(plan.take(limits.logit_rows_max, width)) {
+    if (!predicts) return;
+    const uint64_t shared = plan.mark();  // the layers' part begins when this has been used
+    joined = plan.take(limits.tokens_max, 2 * width);
+    plan.rewind(shared);
+  }
   ScratchPart x, chosen;
+  ScratchPart joined;  // what a prediction layer's input is projected from
 };
 
 // One layer in one step, all of it on the layer's device.
@@ -60,6 +66,7 @@ class Layers {
 
 struct WalkOptions {
   uint32_t layers, width, vocabulary;
+  bool predicts = false;   // behind the layers is one that predicts: `Layers` runs it by its number
   float norm_epsilon;      // of the final norm
   uint64_t scratch_bytes;  // the walk's and the layers'
 };

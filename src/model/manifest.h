@@ -51,6 +51,12 @@ enum class Role : uint8_t {
   kSharedGate,
   kSharedUp,
   kSharedDown,
+  // Of a layer that predicts one token further: norms of the next token's embedding and of the
+  // hidden state, the projection of both together, the norm before the head.
+  kPredictionEmbeddingNorm,
+  kPredictionHiddenNorm,
+  kPredictionInput,
+  kPredictionNorm,
   kSkipped,  // is in the file, and no forward reads it
 };
 

@@ -25,9 +25,17 @@ struct ModelConfig {
   uint32_t layers = 0;
   uint32_t width = 0;  // of the residual stream
   uint32_t vocabulary = 0;
-  uint32_t context_max = 0;           // tokens the model was made for, after its rope scaling
+  uint32_t context_max = 0;  // tokens the model was made for, after its rope scaling
+  // Layers behind the model's own that the file has for predicting one token further (multi-token
+  // prediction, arXiv 2412.19437, section 2.2), and that hadal can run: 0 or 1.
+  uint32_t prediction_layers = 0;
+  // They are to be loaded and run (Model::draft). Set before manifest() by who opens the model,
+  // where prediction_layers is not 0.
+  bool predicts = false;
   std::vector<std::string> warnings;  // fields of the file we do not know: a sentence each
   virtual KvLayout kv_layout() const = 0;
+  // Those that keep something of each token: numbers from `layers` on are prediction layers.
+  uint32_t cached_layers() const { return layers + (predicts ? prediction_layers : 0); }
 };
 
 // A step's tokens. A prefill chunk and a decode token differ only in their count. Host memory;
@@ -45,17 +53,21 @@ struct StepLimits {
 };
 
 // Shows a test every layer: names "embedding", "layer.0" (the residual after layer 0), ..., "norm"
-// (after the final norm; only logit rows), "logits". Called in order, while forward runs; the
-// tensor may be read during the call only.
+// (after the final norm; only logit rows), "logits"; of a draft "draft.input" (what goes into the
+// prediction layer), "draft.layer", "draft.norm" and "draft.logits" (both only logit rows). Called
+// in order, while forward or draft runs; the tensor may be read during the call only.
 class Tap {
  public:
   virtual ~Tap() = default;
   virtual void on(std::string_view name, const Tensor& value) = 0;
 };
 
+// Tensors on the device of the head (Model::head_device), float32.
 struct Outputs {
-  Tensor
-      logits;  // [logit_rows, vocabulary] float32, on the device of the head (Model::head_device)
+  Tensor logits;  // [logit_rows, vocabulary]
+  // What draft() goes on from, or none: after the last norm. Of forward [tokens, width], of draft
+  // [logit_rows, width].
+  Tensor hidden;
   Tap* tap = nullptr;
 };
 
@@ -66,6 +78,18 @@ class Model {
   // Queues one step; nothing has been waited for when it returns. Limits are CHECKed. Not
   // thread-safe.
   virtual void forward(const Batch& batch, KvCache& cache, const Outputs& outputs) = 0;
+  // The prediction layer (ModelConfig::predicts): of a token's hidden state and the token that
+  // follows it, logits of the token behind that. Queued like forward.
+  //
+  //   x = M [norm(embedding(next)); norm(hidden)],  logits = head(norm(layer(x)))
+  //
+  // (arXiv 2412.19437, equations 21 to 23; published files have the embedding's columns of M
+  // first). batch: positions are those of the hidden states, tokens what follows each. The layer's
+  // part of the cache has a row for each position it was given; it attends to all up to the
+  // token's. hidden: [tokens, width], of forward, or of draft to guess further (published engines
+  // do so with this one layer; the paper has a layer a step). It may be outputs.hidden.
+  virtual void draft(const Batch& batch, const Tensor& hidden, KvCache& cache,
+                     const Outputs& outputs) = 0;
 };
 
 // One architecture, one file; `architectures()` lists them.

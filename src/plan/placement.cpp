@@ -188,8 +188,10 @@ Result<Placement> place(const ModelConfig& config, uint64_t scratch_bytes, const
     return fail("a context of {} tokens was asked for, but the model is made for {}",
                 options.context_tokens, config.context_max);
   }
-  HADAL_TRY(const auto layer_devices,
+  HADAL_TRY(auto layer_devices,
             device_of_layers(config.layers, devices.size(), options.layer_splits));
+  // A layer that predicts is where the last one is, whose results it reads.
+  layer_devices.resize(config.cached_layers(), layer_devices.back());
 
   Placement placement;
   placement.shares.resize(devices.size());

@@ -155,6 +155,14 @@ def test_speculation_tells_what_it_guessed_and_changes_no_word(hadal):
     assert 0 <= decode["accepted_tokens"] <= decode["drafted_tokens"]
 
 
+def test_a_model_without_a_prediction_layer_says_so(hadal):
+    hadal.fails("run", TINY, "x", "--speculate", "mtp", says=["no layer that predicts further tokens (MTP)", "--speculate mtp"])
+    predicting = TINY.parent.parent / "golden/deepseek-v3-mtp/model.gguf"
+    assert json.loads(hadal("show", predicting, "--json").stdout)["prediction_layers"] == 1
+    assert b"--speculate mtp" in hadal("show", predicting).stdout
+    assert b"--speculate mtp" not in hadal("show", TINY).stdout
+
+
 def test_bench(hadal):
     result = json.loads(hadal("bench", TINY, "-p", "64", "-n", "16", "-r", "2", "--json").stdout)
     assert result["decode"]["bandwidth_percent"] > 0 and result["prompt"]["tokens_per_s"]["median"] > 0

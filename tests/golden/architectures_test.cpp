@@ -136,7 +136,8 @@ std::vector<Case> cases() {
         Model{"qwen3-yarn", 3, true}, Model{"qwen3-yarn-attn-factor", 3, true},
         Model{"qwen3-fp8", 2, false}, Model{"deepseek-v2-lite", 3, true},
         Model{"deepseek-v2-groups", 3, true}, Model{"deepseek-v3", 5, true},
-        Model{"deepseek-v3-one-group", 3, true}, Model{"deepseek-v3-fp8", 2, false}}) {
+        Model{"deepseek-v3-one-group", 3, true}, Model{"deepseek-v3-fp8", 2, false},
+        Model{"deepseek-v2-every-second", 4, false}, Model{"deepseek-v3-mtp", 2, true}}) {
     for (const char* file : {"hf", "model.gguf"}) {
       if (file == std::string("model.gguf") && !model.gguf) continue;
       for (const Setup& setup :

@@ -100,11 +100,21 @@ void run(Engine& engine) {
   }
 }
 
-class SpeculationLaws : public testing::TestWithParam<const char*> {};
+struct Guessing {
+  const char* model;
+  Speculation speculation = Speculation::kNgramAlways;
+};
+
+void PrintTo(const Guessing& guessing, std::ostream* out) {
+  *out << guessing.model << (is_mtp(guessing.speculation) ? " mtp" : "");
+}
+
+class SpeculationLaws : public testing::TestWithParam<Guessing> {};
 
 TEST_P(SpeculationLaws, GuessesChangeTheTimeAndNothingElse) {
-  const auto plain = open(GetParam(), "reference", {});
-  const auto guessing = open(GetParam(), "reference", {.speculation = Speculation::kNgramAlways});
+  const auto plain = open(GetParam().model, "reference", {});
+  const auto guessing =
+      open(GetParam().model, "reference", {.speculation = GetParam().speculation});
   ASSERT_TRUE(plain && guessing);
   uint32_t seed = 0, drafted = 0, accepted = 0;
   for (const Case& wanted : kCases) {
@@ -134,7 +144,7 @@ TEST_P(SpeculationLaws, GuessesChangeTheTimeAndNothingElse) {
 TEST_P(SpeculationLaws, InCompanyToo) {
   std::vector<Told> alone;
   {
-    const auto plain = open(GetParam(), "reference", {});
+    const auto plain = open(GetParam().model, "reference", {});
     ASSERT_TRUE(plain);
     for (uint32_t i = 0; i < std::size(kCases); ++i) {
       const auto reader = submit(plain->engine(), kCases[i], i, {});
@@ -145,8 +155,8 @@ TEST_P(SpeculationLaws, InCompanyToo) {
   for (const EngineOptions& options : {EngineOptions{.sequences_max = 4, .step_tokens_max = 512},
                                        EngineOptions{.sequences_max = 3, .step_tokens_max = 7}}) {
     EngineOptions with = options;
-    with.speculation = Speculation::kNgramAlways;
-    const auto guessing = open(GetParam(), "reference", with);
+    with.speculation = GetParam().speculation;
+    const auto guessing = open(GetParam().model, "reference", with);
     ASSERT_TRUE(guessing);
     std::vector<std::shared_ptr<Reader>> readers;
     for (uint32_t i = 0; i < std::size(kCases); ++i) {
@@ -164,8 +174,8 @@ TEST_P(SpeculationLaws, InCompanyToo) {
 // A later turn finds as much of the answer in the cache as it does without guesses.
 TEST_P(SpeculationLaws, AcceptedGuessesAreAPrefixForLater) {
   std::vector<uint32_t> cached;
-  for (const Speculation speculation : {Speculation::kOff, Speculation::kNgramAlways}) {
-    const auto generator = open(GetParam(), "reference", {.speculation = speculation});
+  for (const Speculation speculation : {Speculation::kOff, GetParam().speculation}) {
+    const auto generator = open(GetParam().model, "reference", {.speculation = speculation});
     ASSERT_TRUE(generator);
     Engine& engine = generator->engine();
     const auto first = submit(engine, kCases[0], 1, {});
@@ -182,11 +192,15 @@ TEST_P(SpeculationLaws, AcceptedGuessesAreAPrefixForLater) {
   EXPECT_EQ(cached[0], cached[1]);
 }
 
+constexpr Guessing kPrediction = {"golden/deepseek-v3-mtp/model.gguf", Speculation::kMtpAlways};
+
 INSTANTIATE_TEST_SUITE_P(All, SpeculationLaws,
-                         testing::Values("models/stories260K.gguf", "golden/llama/model.gguf",
-                                         "golden/qwen2/model.gguf", "golden/qwen3-yarn/model.gguf"),
+                         testing::Values(Guessing{"models/stories260K.gguf"},
+                                         Guessing{"golden/llama/model.gguf"},
+                                         Guessing{"golden/qwen2/model.gguf"},
+                                         Guessing{"golden/qwen3-yarn/model.gguf"}, kPrediction),
                          [](const auto& info) {
-                           std::string name = info.param;
+                           std::string name = info.param.model;
                            for (char& letter : name) {
                              if (std::isalnum(static_cast<unsigned char>(letter)) == 0) {
                                letter = '_';
@@ -194,6 +208,100 @@ INSTANTIATE_TEST_SUITE_P(All, SpeculationLaws,
                            }
                            return name;
                          });
+
+// The prediction layer has read the prompt whole, however it was cut into steps or mixed with
+// others: the same guesses are right.
+TEST(SpeculationByPrediction, PromptsInChunksOrInCompanyGiveTheSameGuesses) {
+  const Case greedy = {.sampling = {.temperature = 0}, .max_tokens = 50};
+  const auto usage_with = [&](EngineOptions options, uint32_t seed, bool company) {
+    options.speculation = Speculation::kMtpAlways;
+    const auto generator = open(kPrediction.model, "reference", options);
+    if (generator == nullptr) return Usage{};
+    Engine& engine = generator->engine();
+    std::shared_ptr<Reader> other;
+    if (company) other = submit(engine, greedy, seed + 100, {});
+    const auto reader = submit(engine, greedy, seed, {});
+    run(engine);
+    return reader->told.usage;
+  };
+  uint32_t accepted = 0;
+  for (uint32_t seed = 1; seed <= 6; ++seed) {
+    const Usage whole = usage_with({.step_tokens_max = 512}, seed, false);
+    const Usage chunks = usage_with({.step_tokens_max = 9}, seed, false);
+    const Usage company = usage_with({.sequences_max = 2, .step_tokens_max = 512}, seed, true);
+    EXPECT_EQ(whole.cached_tokens, 0u);
+    for (const Usage& other : {chunks, company}) {
+      EXPECT_EQ(other.drafted_tokens, whole.drafted_tokens) << seed;
+      EXPECT_EQ(other.accepted_tokens, whole.accepted_tokens) << seed;
+    }
+    accepted += whole.accepted_tokens;
+  }
+  EXPECT_GT(accepted, 20u) << "of 300 tokens";
+}
+
+TEST(SpeculationByPrediction, ALaterTurnGuessesAsIfItHadReadAllItself) {
+  for (uint32_t seed = 1; seed <= 6; ++seed) {
+    const auto last_turn = [&](bool first_turns) {
+      const auto generator =
+          open(kPrediction.model, "reference", {.speculation = Speculation::kMtpAlways});
+      if (generator == nullptr) return Usage{};
+      Engine& engine = generator->engine();
+      const Case greedy = {.sampling = {.temperature = 0}, .max_tokens = 45};
+      auto told = std::make_shared<Reader>();
+      std::vector<TokenId> turn = circling_prompt(engine, seed);
+      if (first_turns) {
+        told = submit(engine, greedy, seed, {});
+        run(engine);
+      } else {  // what it would have said
+        const auto plain = open(kPrediction.model, "reference", {});
+        told = submit(plain->engine(), greedy, seed, {});
+        run(plain->engine());
+      }
+      turn.insert(turn.end(), told->told.tokens.begin(), told->told.tokens.end());
+      turn.push_back(1);
+      const auto reader = std::make_shared<Reader>();
+      EXPECT_TRUE(engine.submit(
+          {.prompt = turn, .sampling = greedy.sampling, .max_tokens = 40, .sink = reader}));
+      run(engine);
+      return reader->told.usage;
+    };
+    const Usage alone = last_turn(false), later = last_turn(true);
+    EXPECT_EQ(alone.cached_tokens, 0u);
+    EXPECT_EQ(later.cached_tokens, 64u);
+    EXPECT_EQ(later.drafted_tokens, alone.drafted_tokens) << seed;
+    EXPECT_EQ(later.accepted_tokens, alone.accepted_tokens) << seed;
+  }
+}
+
+TEST(SpeculationByPrediction, OnTheCpuDeviceToo) {
+  for (const Speculation speculation : {Speculation::kMtp, Speculation::kMtpAlways}) {
+    const auto plain = open(kPrediction.model, "cpu", {});
+    const auto guessing = open(kPrediction.model, "cpu", {.speculation = speculation});
+    ASSERT_TRUE(plain && guessing);
+    for (uint32_t seed = 1; seed <= 6; ++seed) {
+      const Case wanted = {.sampling = {.temperature = seed % 2 ? 0.0f : 0.5f, .seed = seed}};
+      const auto without = submit(plain->engine(), wanted, seed, {});
+      run(plain->engine());
+      const auto with = submit(guessing->engine(), wanted, seed, {});
+      run(guessing->engine());
+      EXPECT_EQ(with->told.tokens, without->told.tokens) << seed;
+    }
+  }
+}
+
+TEST(SpeculationByPrediction, AFileWithoutTheLayerIsRefusedInASentence) {
+  auto device = open_device({.name = "reference"});
+  ASSERT_TRUE(device);
+  std::vector<std::unique_ptr<Device>> devices;
+  devices.push_back(std::move(*device));
+  const auto generator =
+      Generator::open(std::filesystem::path(HADAL_TEST_DATA) / "models/stories260K.gguf",
+                      std::move(devices), {.engine = {.speculation = Speculation::kMtp}});
+  ASSERT_FALSE(generator);
+  EXPECT_NE(generator.error().message.find("no layer that predicts further tokens (MTP)"),
+            std::string::npos)
+      << generator.error().message;
+}
 
 constexpr const char* kStories = "models/stories260K.gguf";
 constexpr const char* kRefrain =

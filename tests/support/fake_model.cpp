@@ -25,6 +25,9 @@ FakeModel::FakeModel(const FakeModelOptions& options)
     : options_(options),
       slots_(size_t{options.blocks} * options.block_tokens),
       token_hashes_(options.step_tokens_max),
+      hidden_positions_(options.step_tokens_max),
+      states_(std::max(options.sequences_max, options.logit_rows_max)),
+      state_positions_(states_.size()),
       written_in_(slots_.size()),
       logits_(size_t{std::max(options.sequences_max, options.logit_rows_max)} *
               options.vocabulary) {}
@@ -99,10 +102,86 @@ Status FakeModel::compute(const Batch& batch, uint32_t sequence) {
       return fail("slot {} belongs to two sequences", slot);
     }
     const uint64_t past = position == 0 ? kEmptyHash : slots_[slot_of(table, position - 1)].hash;
-    slots_[slot] = {extend(past, batch.tokens[i]), batch.tokens[i]};
+    slots_[slot].hash = extend(past, batch.tokens[i]);
+    slots_[slot].token = batch.tokens[i];
     token_hashes_[i] = slots_[slot].hash;
+    hidden_positions_[i] = layout.positions[i];
   }
   return check_past(table, static_cast<uint32_t>(layout.positions[end - 1]) + 1);
+}
+
+Result<std::span<const float>> FakeModel::draft(const Batch& batch,
+                                                std::span<const uint32_t> hidden_rows) {
+  ++drafts_;
+  HADAL_TRY_VOID(check_shape(batch));
+  if (hidden_rows.size() != batch.tokens.size()) return fail("{} hidden rows", hidden_rows.size());
+  const SequenceLayout& layout = batch.layout;
+  for (uint32_t sequence = 0; sequence < layout.sequences(); ++sequence) {
+    const auto table = layout.block_tables.subspan(
+        size_t{sequence} * layout.blocks_per_sequence_max, layout.blocks_per_sequence_max);
+    for (uint32_t i = layout.sequence_starts[sequence]; i < layout.sequence_starts[sequence + 1];
+         ++i) {
+      const uint32_t row = hidden_rows[i];
+      if (hidden_positions_[row] != layout.positions[i]) return fail("another's hidden state");
+      const auto position = static_cast<uint32_t>(layout.positions[i]);
+      if (slots_[slot_of(table, position)].hash != token_hashes_[row]) {
+        return fail("the hidden state of position {} is of another text", position);
+      }
+      HADAL_TRY_VOID(draft_token(table, position, token_hashes_[row], batch.tokens[i]));
+      HADAL_TRY_VOID(check_draft_past(table, position + 1));
+    }
+  }
+  std::fill(logits_.begin(), logits_.end(), 0.0f);
+  for (size_t row = 0; row < batch.logit_rows.size(); ++row) {
+    const uint32_t last = batch.logit_rows[row];
+    states_[row] = extend(token_hashes_[hidden_rows[last]], batch.tokens[last]);
+    state_positions_[row] = static_cast<uint32_t>(layout.positions[last]) + 1;
+    put_guess(row, states_[row], batch.tokens[last]);
+  }
+  return std::span<const float>(logits_).first(batch.logit_rows.size() * options_.vocabulary);
+}
+
+Result<std::span<const float>> FakeModel::draft_further(const Batch& batch, uint32_t state) {
+  ++drafts_;
+  HADAL_TRY_VOID(check_shape(batch));
+  const auto position = static_cast<uint32_t>(batch.layout.positions[0]);
+  HADAL_TRY_VOID(draft_token(batch.layout.block_tables, position, states_[state], batch.tokens[0]));
+  HADAL_TRY_VOID(check_draft_past(batch.layout.block_tables, state_positions_[state]));
+  states_[state] = extend(states_[state], batch.tokens[0]);
+  std::fill(logits_.begin(), logits_.end(), 0.0f);
+  put_guess(0, states_[state], batch.tokens[0]);
+  return std::span<const float>(logits_).first(options_.vocabulary);
+}
+
+Status FakeModel::draft_token(std::span<const uint32_t> table, uint32_t position, uint64_t hidden,
+                              TokenId token) {
+  if (position / options_.block_tokens >= table.size()) {
+    return fail("a draft's position {} lies behind the block table", position);
+  }
+  const size_t slot = slot_of(table, position);
+  if (slot >= slots_.size()) return fail("a draft's slot {} is outside the cache", slot);
+  slots_[slot].draft_hash = extend(hidden, token);
+  return {};
+}
+
+// Attention would read them all: each was given its hidden state and the token behind it.
+Status FakeModel::check_draft_past(std::span<const uint32_t> table, uint32_t positions) const {
+  for (uint32_t position = 0; position + 1 < positions; ++position) {
+    const bool seam = position % options_.block_tokens == options_.block_tokens - 1;
+    if (slots_[slot_of(table, position)].draft_hash != slots_[slot_of(table, position + 1)].hash &&
+        !seam) {
+      return fail("the prediction layer's row of position {} is missing", position);
+    }
+  }
+  return {};
+}
+
+void FakeModel::put_guess(size_t row, uint64_t hash, TokenId token) {
+  const uint32_t vocabulary = options_.vocabulary;
+  TokenId guess =
+      options_.repeats ? next_token({&token, 1}, vocabulary, true) : answer_to(hash, vocabulary);
+  if (hash % 3 == 0) guess = static_cast<TokenId>((guess + 1) % static_cast<TokenId>(vocabulary));
+  logits_[row * vocabulary + static_cast<size_t>(guess)] = 50.0f;
 }
 
 // Attention would read all of it: every slot must still hold its place's token.

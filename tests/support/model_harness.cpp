@@ -26,6 +26,7 @@ Result<std::unique_ptr<ModelHarness>> ModelHarness::open(const std::filesystem::
   HADAL_TRY(const std::string name, h.file_->architecture());
   HADAL_TRY(const Architecture* architecture, find_architecture(name));
   HADAL_TRY(h.config_, architecture->read_config(h.file_->metadata(), h.file_->tensors()));
+  h.config_->predicts = options.predicts;
   h.manifest_ = architecture->manifest(*h.config_, h.file_->tensors(), h.file_->dialect());
 
   std::vector<DeviceInfo> infos;
@@ -49,6 +50,8 @@ Result<std::unique_ptr<ModelHarness>> ModelHarness::open(const std::filesystem::
                                       h.placement_.kv_blocks, h.weights_->layer_devices()));
   const size_t logit_values = size_t{options.limits.logit_rows_max} * h.config_->vocabulary;
   HADAL_TRY(h.logits_, h.model_->head_device().allocate(logit_values * sizeof(float)));
+  HADAL_TRY(h.hidden_, h.model_->head_device().allocate(size_t{options.limits.tokens_max} *
+                                                        h.config_->width * sizeof(float)));
 
   h.block_order_.resize(h.placement_.kv_blocks);
   std::iota(h.block_order_.begin(), h.block_order_.end(), 0);
@@ -84,7 +87,7 @@ Result<std::vector<float>> ModelHarness::step(std::span<const SequenceTokens> se
                   .block_tables = tables,
                   .blocks_per_sequence_max = placement_.kv_blocks / options_.sequences_max},
        .logit_rows = rows},
-      *cache_, {.logits = logits, .tap = tap});
+      *cache_, {.logits = logits, .hidden = hidden_rows(count), .tap = tap});
   for (Device* device : options_.devices) HADAL_TRY_VOID(device->wait());
   std::vector<float> values(size_t{count} * config_->vocabulary);
   logits.device->read(logits, values.data());
@@ -99,8 +102,40 @@ Result<std::vector<float>> ModelHarness::feed(std::span<const int32_t> tokens, u
         .tokens = tokens.subspan(first, std::min<size_t>(chunk, tokens.size() - first))};
     HADAL_TRY(const auto values, step({&part, 1}, tap));
     logits.insert(logits.end(), values.begin(), values.end());
+    const size_t count = std::min(part.tokens.size(), tokens.size() - first - 1);
+    if (options_.predicts && count > 0) {
+      HADAL_TRY_VOID(draft(static_cast<uint32_t>(first), tokens.subspan(first + 1, count), tap));
+    }
   }
   return logits;
+}
+
+Tensor ModelHarness::hidden_rows(uint32_t count) const {
+  return options_.predicts ? hidden_->tensor(QuantType::kF32, count, config_->width) : Tensor{};
+}
+
+// From the hidden states of sequence 0's last step, the first of which is at position `first`.
+Status ModelHarness::draft(uint32_t first, std::span<const int32_t> next, Tap* tap) {
+  const auto count = static_cast<uint32_t>(next.size());
+  std::vector<int32_t> positions(count);
+  std::vector<uint32_t> rows(count);
+  for (uint32_t i = 0; i < count; ++i) {
+    positions[i] = static_cast<int32_t>(first + i);
+    rows[i] = i;
+  }
+  const uint32_t starts[] = {0, count};
+  const auto blocks = blocks_of(0);
+  model_->draft(
+      {.tokens = next,
+       .layout = {.positions = positions,
+                  .sequence_starts = starts,
+                  .block_tables = blocks,
+                  .blocks_per_sequence_max = static_cast<uint32_t>(blocks.size())},
+       .logit_rows = rows},
+      hidden_rows(count), *cache_,
+      {.logits = logits_->tensor(QuantType::kF32, count, config_->vocabulary), .tap = tap});
+  for (Device* device : options_.devices) HADAL_TRY_VOID(device->wait());
+  return {};
 }
 
 void ModelHarness::forget() {

@@ -30,6 +30,7 @@ struct HarnessOptions {
   uint32_t sequences_max = 1;
   StepLimits limits = {.tokens_max = 512, .logit_rows_max = 512};
   QuantType kv_type = QuantType::kF32;
+  bool predicts = false;  // the file's prediction layer too: every step drafts behind its forward
   BlockOrder block_order = BlockOrder::kScattered;
 };
 
@@ -61,7 +62,8 @@ class ModelHarness {
   // One step; returns the logits of every token, [tokens, vocabulary]. Errors: what the devices
   // report.
   Result<std::vector<float>> step(std::span<const SequenceTokens> sequences, Tap* tap = nullptr);
-  // Sequence 0 alone, in steps of at most `chunk` tokens.
+  // Sequence 0 alone, in steps of at most `chunk` tokens. With HarnessOptions::predicts all hidden
+  // states but the last one's are drafted from too, which the tap hears.
   Result<std::vector<float>> feed(std::span<const int32_t> tokens, uint32_t chunk,
                                   Tap* tap = nullptr);
   void forget();  // every sequence's past
@@ -73,6 +75,8 @@ class ModelHarness {
 
  private:
   ModelHarness() = default;
+  Tensor hidden_rows(uint32_t count) const;
+  Status draft(uint32_t first, std::span<const int32_t> next, Tap* tap);
   std::span<const uint32_t> blocks_of(uint32_t sequence) const;
 
   HarnessOptions options_;
@@ -83,7 +87,7 @@ class ModelHarness {
   std::optional<Weights> weights_;
   std::unique_ptr<Model> model_;
   std::optional<KvCache> cache_;
-  std::unique_ptr<Buffer> logits_;
+  std::unique_ptr<Buffer> logits_, hidden_;
   std::vector<uint32_t> block_order_;  // [sequences, blocks a sequence]
   std::vector<uint32_t> past_;         // tokens in the cache, one a sequence
 };

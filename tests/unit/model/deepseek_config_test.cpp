@@ -404,20 +404,54 @@ TEST(DeepSeekConfig, AGgufWithoutGroupsHasThoseItWasTrainedWith) {
   EXPECT_EQ(zero.routing.groups, 1u);
 }
 
-TEST(DeepSeekConfig, PredictionLayersAreSkippedAndNamed) {
+uint32_t count_skipped(const Manifest& manifest) {
+  uint32_t skipped = 0;
+  for (const TensorSpec& spec : manifest) skipped += spec.role == Role::kSkipped;
+  return skipped;
+}
+
+TEST(DeepSeekConfig, ThePredictionLayerIsSkippedUnlessItIsWanted) {
   TensorIndex tensors;
-  for (const char* name : {"model.layers.61.eh_proj.weight", "model.layers.61.enorm.weight",
+  for (const char* name : {"model.layers.61.eh_proj.weight", "model.layers.61.embed_tokens.weight",
+                           "model.layers.61.shared_head.head.weight",
                            "model.layers.61.mlp.experts.0.up_proj.weight"}) {
     tensors.insert({.name = name, .rows = 3, .columns = 5});
   }
-  const auto c = good("deepseek_v3", folder_values("deepseek_v3"), tensors);
-  ASSERT_EQ(c.warnings.size(), 1u);
-  EXPECT_EQ(c.warnings[0],
-            "model: 1 of its layers, for predicting several tokens at once (MTP), is not used");
-  const Manifest manifest = latent_manifest(c, tensors, Dialect::kHuggingFace);
-  uint32_t skipped = 0;
-  for (const TensorSpec& spec : manifest) skipped += spec.role == Role::kSkipped;
-  EXPECT_EQ(skipped, 3u);
+  auto c = good("deepseek_v3", folder_values("deepseek_v3"), tensors);
+  EXPECT_TRUE(c.warnings.empty());
+  EXPECT_EQ(c.prediction_layers, 1u);
+  EXPECT_EQ(c.kv_layout().layers, 61u);
+  const Manifest without = latent_manifest(c, tensors, Dialect::kHuggingFace);
+  EXPECT_EQ(count_skipped(without), 4u);
+
+  c.predicts = true;
+  EXPECT_EQ(c.kv_layout().layers, 62u);
+  const Manifest with = latent_manifest(c, tensors, Dialect::kHuggingFace);
+  EXPECT_EQ(count_skipped(with), 2u) << "what is the main model's again";
+  const auto spec_of = [&](Role role) {
+    for (const TensorSpec& spec : with) {
+      if (spec.role == role && spec.layer == 61) return spec;
+    }
+    ADD_FAILURE() << "not in the manifest";
+    return TensorSpec{};
+  };
+  EXPECT_EQ(spec_of(Role::kPredictionEmbeddingNorm).name, "model.layers.61.enorm.weight");
+  EXPECT_EQ(spec_of(Role::kPredictionHiddenNorm).name, "model.layers.61.hnorm.weight");
+  EXPECT_EQ(spec_of(Role::kPredictionNorm).name, "model.layers.61.shared_head.norm.weight");
+  EXPECT_EQ(spec_of(Role::kPredictionInput).rows, 7168u);
+  EXPECT_EQ(spec_of(Role::kPredictionInput).columns, 14336u);
+  EXPECT_EQ(spec_of(Role::kExpertUp).pieces, 256u);
+
+  tensors.insert({.name = "model.layers.62.eh_proj.weight", .rows = 3, .columns = 5});
+  auto two = good("deepseek_v3", folder_values("deepseek_v3"), tensors);
+  ASSERT_EQ(two.warnings.size(), 1u);
+  EXPECT_EQ(
+      two.warnings[0],
+      "model: has 2 layers for predicting several tokens at once (MTP); only the first can be "
+      "used");
+  two.predicts = true;
+  EXPECT_EQ(two.kv_layout().layers, 62u);
+  EXPECT_EQ(count_skipped(latent_manifest(two, tensors, Dialect::kHuggingFace)), 3u);
 
   const auto gguf = good("deepseek2",
                          changed(gguf_values("v3"), {{"deepseek2.block_count", whole(62)},

@@ -17,7 +17,7 @@ struct TinyConfig : ModelConfig {
     context_max = 100000;
   }
   KvLayout kv_layout() const override {
-    return {.layers = layers, .key_columns = 1000, .value_columns = 1000};
+    return {.layers = cached_layers(), .key_columns = 1000, .value_columns = 1000};
   }
 };
 
@@ -196,6 +196,25 @@ TEST(Placement, NeverExceedsMemory) {
       }
     }
   }
+}
+
+TEST(Placement, APredictionLayerIsWithTheLastLayerAndTakesItsShare) {
+  Model model;
+  const PlacementOptions options = {
+      .context_tokens = 32, .kv_type = QuantType::kF16, .layer_splits = {1, 4}};
+  const std::vector<DeviceInfo> devices = {card("a", 100 * kMegabyte), card("b", 100 * kMegabyte)};
+  const auto without = model.place(devices, options);
+  ASSERT_TRUE(without) << without.error().message;
+  model.manifest.push_back(
+      {.name = "further", .role = Role::kGate, .layer = 4, .rows = 1000, .columns = 250});
+  model.tensors.insert({.name = "further", .rows = 1000, .columns = 250});
+  model.config.prediction_layers = 1;
+  model.config.predicts = true;
+  const auto with = model.place(devices, options);
+  ASSERT_TRUE(with) << with.error().message;
+  EXPECT_EQ(with->shares[0].total(), without->shares[0].total());
+  EXPECT_EQ(with->shares[1].weight_bytes, without->shares[1].weight_bytes + kLayerBytes);
+  EXPECT_EQ(with->shares[1].kv_bytes, without->shares[1].kv_bytes + 32u * 4000);
 }
 
 }  // namespace
