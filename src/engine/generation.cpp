@@ -24,7 +24,7 @@ struct Generator::State {
 
   Status open_text(const GeneratorOptions& options);
   void open_template(const GeneratorOptions& options);
-  std::optional<std::string_view> builtin_source() const;
+  std::optional<std::string> builtin_source() const;
 };
 
 namespace {
@@ -142,21 +142,21 @@ void Generator::State::open_template(const GeneratorOptions& options) {
     }
     source = std::move(*own);
   }
-  if (!source) {
-    if (const auto ours = builtin_source()) source = std::string(*ours);
-  }
+  if (!source) source = builtin_source();
   if (!source) return;
   knows_thinking = knows_thinking || source->find(kThinkEnd) != std::string::npos;
   chat_template.emplace(ChatTemplate::parse(*source));
 }
 
-std::optional<std::string_view> Generator::State::builtin_source() const {
+std::optional<std::string> Generator::State::builtin_source() const {
   const Metadata& metadata = file->metadata();
   const std::string architecture = file->architecture().value_or("");
-  const std::string file_name = file->path().filename().string();
+  // Either may be the one that tells the version.
+  const std::string name = std::string(metadata.string("general.name").value_or("")) + ' ' +
+                           file->path().filename().string();
   return builtin_template(
       {.architecture = architecture,
-       .name = metadata.string("general.name").value_or(file_name),
+       .name = name,
        .pre_tokenizer = metadata.string("tokenizer.ggml.pre").value_or(tokenizer->pre_tokenizer()),
        .has_token = [&](std::string_view token) { return tokenizer->find(token).has_value(); }});
 }

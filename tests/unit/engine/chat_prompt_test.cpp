@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <ostream>
 
@@ -73,6 +75,40 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"deepseek_v31_on", kDeepSeek31, Thinking::kOn, true, "[hi]A:<think>", true},
         Case{"deepseek_v31_off", kDeepSeek31, Thinking::kOff, true, "[hi]A:</think>", false}),
     [](const auto& info) { return std::string(info.param.name); });
+
+std::string vendor_template(const std::string& name) {
+  std::ifstream file(std::string(HADAL_TEST_DATA) + "/text/chat/templates/" + name + ".jinja");
+  EXPECT_TRUE(file.good()) << name;
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// As the vendors publish them: what stands behind the user's message.
+TEST(ChatPrompt, DeepSeeksOwnTemplatesFollowTheSwitch) {
+  struct Published {
+    const char* name;
+    std::string by_default, on, off;
+  };
+  const std::string closed = "<｜Assistant｜></think>", open = "<｜Assistant｜><think>";
+  const std::string shut = open + "\n\n</think>\n\n", ajar = open + "\n";
+  for (const Published& p : {Published{"DeepSeek-V3.1", closed, open, closed},
+                             Published{"deepseek-ai-DeepSeek-V3.1", closed, open, closed},
+                             Published{"deepseek-ai-DeepSeek-V3.2", closed, open, closed},
+                             Published{"DeepSeek-R1", ajar, ajar, shut}}) {
+    const auto chat_template = ChatTemplate::parse(vendor_template(p.name));
+    ASSERT_TRUE(chat_template) << chat_template.error().message;
+    const ByteTokenizer tokenizer;
+    const nlohmann::ordered_json messages = {{{"role", "user"}, {"content", "hi"}}};
+    const auto behind = [&](Thinking thinking) -> std::string {
+      const auto prompt =
+          make_chat_prompt(*chat_template, tokenizer, messages, {.thinking = thinking}, true);
+      if (!prompt) return prompt.error().message;
+      return prompt->text.substr(prompt->text.find("hi") + 2);
+    };
+    EXPECT_EQ(behind(Thinking::kModelDefault), p.by_default) << p.name;
+    EXPECT_EQ(behind(Thinking::kOn), p.on) << p.name;
+    EXPECT_EQ(behind(Thinking::kOff), p.off) << p.name;
+  }
+}
 
 std::vector<TokenId> tokens_of(const char* source, const char* content, bool wants_bos) {
   const auto chat_template = ChatTemplate::parse(source);

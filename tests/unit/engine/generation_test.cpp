@@ -162,14 +162,16 @@ TEST_F(GenerationTest, ACallerWhoHasEnoughEndsIt) {
   EXPECT_LT(result->usage.answer_tokens, 10u);
 }
 
-// The tiny model under a name no template of ours is for, its own template's key misspelt.
-std::filesystem::path model_without_template(const TempFolder& folder) {
+// The tiny model with its own template's key misspelt; under this name no template of ours is for
+// it.
+std::filesystem::path model_without_template(const TempFolder& folder,
+                                             std::string_view name = "plain.gguf") {
   std::ifstream file(data("models/stories260K.gguf"), std::ios::binary);
   std::string bytes{std::istreambuf_iterator<char>(file), {}};
   const size_t key = bytes.find("tokenizer.chat_template");
   EXPECT_NE(key, std::string::npos);
   bytes[key + 10] = 'k';
-  return folder.write("plain.gguf", bytes);
+  return folder.write(name, bytes);
 }
 
 TEST(Generator, WithoutATemplateOnlyRawPromptsWork) {
@@ -181,6 +183,28 @@ TEST(Generator, WithoutATemplateOnlyRawPromptsWork) {
   ASSERT_FALSE(prompt);
   EXPECT_NE(prompt.error().message.find("chat template"), std::string::npos);
   EXPECT_TRUE((*generator)->raw_prompt("x"));
+}
+
+TEST(Generator, WithoutATemplateTheOneThatFitsItsNameIsOurs) {
+  const TempFolder folder;
+  const nlohmann::ordered_json messages = {{{"role", "user"}, {"content", "hi"}}};
+  const auto end_of_prompt = [&](std::string_view name, Thinking thinking) -> std::string {
+    const auto generator = Generator::open(model_without_template(folder, name), reference(), {});
+    if (!generator) return generator.error().message;
+    const auto prompt = (*generator)->chat_prompt(messages, {.thinking = thinking});
+    if (!prompt) return prompt.error().message;
+    return prompt->text.substr(prompt->text.find("hi"));
+  };
+  using enum Thinking;
+  EXPECT_EQ(end_of_prompt("DeepSeek-V2-Chat.gguf", kModelDefault), "hi\n\nAssistant:");
+  EXPECT_EQ(end_of_prompt("DeepSeek-V2.5.gguf", kModelDefault), "hi<｜Assistant｜>");
+  EXPECT_EQ(end_of_prompt("DeepSeek-V3-0324.gguf", kModelDefault), "hi<｜Assistant｜>");
+  EXPECT_EQ(end_of_prompt("DeepSeek-R1-0528.gguf", kModelDefault), "hi<｜Assistant｜><think>\n");
+  EXPECT_EQ(end_of_prompt("DeepSeek-R1-0528.gguf", kOff),
+            "hi<｜Assistant｜><think>\n\n</think>\n\n");
+  EXPECT_EQ(end_of_prompt("DeepSeek-V3.1.gguf", kModelDefault), "hi<｜Assistant｜></think>");
+  EXPECT_EQ(end_of_prompt("DeepSeek-V3.1.gguf", kOff), "hi<｜Assistant｜></think>");
+  EXPECT_EQ(end_of_prompt("DeepSeek-V3.1.gguf", kOn), "hi<｜Assistant｜><think>");
 }
 
 TEST(Generator, ABrokenTemplateIsTheErrorOfWhoAsksForIt) {

@@ -96,6 +96,39 @@ INSTANTIATE_TEST_SUITE_P(Vendors, ChatTemplateVectors, testing::ValuesIn(templat
                            return name;
                          });
 
+// --- DeepSeek's own examples ---
+
+// What DeepSeek publishes beside V3.2 and V4, whose repositories have a program in place of a
+// template, of the templates that others wrote after it. Its examples with roles those templates do
+// not know (developer, latest_reminder) are not here.
+TEST(ChatTemplateOfficial, RendersWhatDeepSeekPublishes) {
+  for (const auto& [example, name] :
+       {std::pair("deepseek-v3.2", "deepseek-ai-DeepSeek-V3.2"),
+        std::pair("deepseek-v4-1", "deepseek-ai-DeepSeek-V4"),
+        std::pair("deepseek-v4-2", "deepseek-ai-DeepSeek-V4"),
+        std::pair("deepseek-v4-1", "deepseek-ai-DeepSeek-V4-Flash-0731"),
+        std::pair("deepseek-v4-2", "deepseek-ai-DeepSeek-V4-Flash-0731")}) {
+    SCOPED_TRACE(std::string(example) + " " + name);
+    const auto chat =
+        ChatTemplate::parse(read_file(kData / "templates" / (std::string(name) + ".jinja")));
+    ASSERT_TRUE(chat) << chat.error().message;
+    const Json input = read_json(kData / "official" / (std::string(example) + ".json"));
+    const Json messages = input.is_array() ? input : input["messages"];
+    const Json tools = input.is_array() ? Json() : input["tools"];
+    const Json variables = {{"thinking", true}, {"enable_thinking", true}};
+    const auto prompt = chat->render({.messages = &messages,
+                                      .tools = tools.is_null() ? nullptr : &tools,
+                                      .variables = &variables,
+                                      .special_tokens = {{"bos_token", "<｜begin▁of▁sentence｜>"},
+                                                         {"eos_token", "<｜end▁of▁sentence｜>"}},
+                                      .add_generation_prompt = false});
+    ASSERT_TRUE(prompt) << prompt.error().message;
+    std::string expected = read_file(kData / "official" / (std::string(example) + ".txt"));
+    if (expected.ends_with('\n')) expected.pop_back();  // the file's, not the prompt's
+    EXPECT_EQ(prompt->text(), expected);
+  }
+}
+
 // --- trust ---
 
 // The pieces of a prompt: trusted ones in [], others in <>.
