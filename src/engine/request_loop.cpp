@@ -9,6 +9,11 @@ namespace hadal {
 
 namespace {
 
+// A guess of the predictor costs a head's time, wanted or not. Where so few of the last ones were
+// worth trying, only every kGuessRetrySteps-th step makes one.
+constexpr double kGuessesUsedLeast = 0.1, kGuessesUsedKept = 0.9;
+constexpr uint32_t kGuessRetrySteps = 64;
+
 constexpr std::string_view kClosed = "the engine was closed";
 constexpr uint32_t kForcedTokensUsual = 16;  // room for a decision's tokens without allocation
 
@@ -61,8 +66,10 @@ struct RequestLoop::Active {
   std::unique_ptr<Drafter> drafter;         // null: no speculation
   PredictionDrafter* prediction = nullptr;  // the drafter, where it is one
   DraftAcceptance acceptance;
-  uint32_t draft_grade = 0;  // of this step's drafts
-  bool cancelled = false;    // under the loop's mutex
+  uint32_t draft_grade = 0;       // of this step's drafts
+  double guesses_used = 1;        // how many of the predictor's last ones were worth trying
+  uint32_t guesses_left_out = 0;  // steps since then
+  bool cancelled = false;         // under the loop's mutex
 
   void fail_with(std::string_view message) {
     reason = FinishReason::kFailed;
@@ -249,7 +256,12 @@ bool RequestLoop::wants_guess(Active& request, const Continuation& next, uint32_
                             .probability = request.acceptance.best_probability(),
                             .tokens_max = kDraftTokensMax,
                             .guess_seconds = guess_costs_.seconds(1).value_or(0)});
-  if (worth > 0) return true;
+  if (worth > 0) {
+    if (request.guesses_used >= kGuessesUsedLeast) return true;
+    if (++request.guesses_left_out < kGuessRetrySteps) return false;
+    request.guesses_left_out = 0;
+    return true;
+  }
   for (uint32_t grade = 0; grade < kDraftGrades; ++grade) request.acceptance.passed_over(grade);
   return false;
 }
@@ -314,6 +326,8 @@ uint32_t RequestLoop::propose(const DraftRoom& room, std::span<TokenId> into) {
                           .guess_seconds = predictor_ ? guess_costs_.seconds(1).value_or(0) : 0});
     if (count == 0) request.acceptance.passed_over(draft.grade);
   }
+  request.guesses_used =
+      kGuessesUsedKept * request.guesses_used + (1 - kGuessesUsedKept) * (count > 0);
   if (count > 1 && !complete(request, room, into.first(count))) count = 1;
   step_drafts_ += count;
   expected_accepted_ += expected_accepted(probability, count);

@@ -92,7 +92,6 @@ TEST(ChatPrompt, DeepSeeksOwnTemplatesFollowTheSwitch) {
   const std::string shut = open + "\n\n</think>\n\n", ajar = open + "\n";
   for (const Published& p : {Published{"DeepSeek-V3.1", closed, open, closed},
                              Published{"deepseek-ai-DeepSeek-V3.1", closed, open, closed},
-                             Published{"deepseek-ai-DeepSeek-V3.2", closed, open, closed},
                              Published{"DeepSeek-R1", ajar, ajar, shut}}) {
     const auto chat_template = ChatTemplate::parse(vendor_template(p.name));
     ASSERT_TRUE(chat_template) << chat_template.error().message;

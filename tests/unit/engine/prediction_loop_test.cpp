@@ -15,7 +15,7 @@ constexpr uint32_t kVocabulary = 10;
 class Counter : public StepRunner, public DraftRunner {
  public:
   double time = 0, token_seconds = 0, layer_seconds = 0.02, head_seconds = 0.02;
-  bool guesses_wrong = false;
+  bool guesses_wrong = false, guesses_unsure = false;
   bool drafts_throw = false;
   std::string draft_error;
   std::vector<size_t> steps;  // how many tokens each had
@@ -31,7 +31,7 @@ class Counter : public StepRunner, public DraftRunner {
     if (!draft_error.empty()) return fail("{}", draft_error);
     guesses += batch.logit_rows.size();
     time += layer_seconds + (batch.logit_rows.empty() ? 0 : head_seconds);
-    return answer(batch, guesses_wrong);
+    return answer(batch, guesses_wrong, guesses_unsure ? 0.1f : 20.0f);
   }
   Result<std::span<const float>> draft_further(const Batch& batch, uint32_t) override {
     if (!draft_error.empty()) return fail("{}", draft_error);
@@ -41,12 +41,12 @@ class Counter : public StepRunner, public DraftRunner {
   }
 
  private:
-  Result<std::span<const float>> answer(const Batch& batch, bool wrong) {
+  Result<std::span<const float>> answer(const Batch& batch, bool wrong, float logit = 20) {
     logits_.assign(batch.logit_rows.size() * kVocabulary, 0.0f);
     for (size_t row = 0; row < batch.logit_rows.size(); ++row) {
       const TokenId token = batch.tokens[batch.logit_rows[row]];
       const TokenId next = wrong ? 0 : token == 9 ? 2 : token + 1;
-      logits_[row * kVocabulary + static_cast<size_t>(next)] = 20.0f;
+      logits_[row * kVocabulary + static_cast<size_t>(next)] = logit;
     }
     return std::span<const float>(logits_);
   }
@@ -155,6 +155,19 @@ TEST_F(PredictionLoopTest, OffWhereGuessesAreWrong) {
   run();
   EXPECT_LT(reader->usage.decode_seconds, 1.03 * (1 + counter.layer_seconds) * 2037)
       << reader->usage.drafted_tokens << " " << counter.guesses;
+}
+
+// Of all grades the layer only ever gives one, and guesses of that are wrong: what others would be
+// worth is never known, and must not keep the head busy.
+TEST_F(PredictionLoopTest, OffWhereTheLayerIsNeverSure) {
+  make(Speculation::kMtp);
+  counter.token_seconds = 0.2;
+  counter.guesses_wrong = counter.guesses_unsure = true;
+  const auto reader = submit({});
+  run();
+  EXPECT_EQ(reader->reason, FinishReason::kContextFull);
+  EXPECT_LT(counter.guesses, 200u) << "of 2037 steps";
+  EXPECT_LT(reader->usage.decode_seconds, 1.03 * (1 + counter.layer_seconds) * 2037);
 }
 
 TEST_F(PredictionLoopTest, OffWhereTheGuessesThemselvesTakeTooLong) {
