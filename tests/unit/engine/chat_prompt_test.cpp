@@ -89,9 +89,10 @@ TEST(ChatPrompt, DeepSeeksOwnTemplatesFollowTheSwitch) {
     std::string by_default, on, off;
   };
   const std::string closed = "<｜Assistant｜></think>", open = "<｜Assistant｜><think>";
+  const std::string both = open + "</think>";  // as a widespread copy has it
   const std::string shut = open + "\n\n</think>\n\n", ajar = open + "\n";
   for (const Published& p : {Published{"DeepSeek-V3.1", closed, open, closed},
-                             Published{"deepseek-ai-DeepSeek-V3.1", closed, open, closed},
+                             Published{"deepseek-ai-DeepSeek-V3.1", both, open, both},
                              Published{"DeepSeek-R1", ajar, ajar, shut}}) {
     const auto chat_template = ChatTemplate::parse(vendor_template(p.name));
     ASSERT_TRUE(chat_template) << chat_template.error().message;
