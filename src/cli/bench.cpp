@@ -1,104 +1,139 @@
 #include "measure/bench.h"
 
 #include <CLI/CLI.hpp>
+#include <charconv>
+#include <map>
 #include <nlohmann/json.hpp>
 
-#include "base/sizes.h"
+#include "cli/bench_report.h"
 #include "cli/command_line.h"
+#include "cli/pull_model.h"
+#include "model/model.h"
 
 namespace hadal {
 namespace {
 
+constexpr uint32_t kTokensMost = 1u << 24, kRunTokensMost = 1u << 20;
+constexpr uint32_t kStepTokens = 512;             // as every command's engine
+constexpr uint32_t kSequencesMost = kStepTokens;  // each has a token in every step
+constexpr uint64_t kContextLeast = 16;            // for the warm-up
+
+enum class Format : uint8_t { kText, kMarkdown, kCsv, kJson };
+
 struct BenchCommand {
   ModelOptions model;
   BenchOptions bench;
-  bool json = false;
+  Format format = Format::kText;
 };
 
-nlohmann::json as_json(const Spread& spread) {
-  return {{"median", spread.median}, {"min", spread.least}, {"max", spread.most}};
+// "128" or "128,512".
+Result<std::vector<uint32_t>> parse_list(std::string_view text, uint32_t least, uint32_t most) {
+  std::vector<uint32_t> list;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    const std::string_view word = text.substr(begin, end - begin);
+    uint32_t value = 0;
+    const auto [stopped, error] = std::from_chars(word.data(), word.data() + word.size(), value);
+    if (error != std::errc() || stopped != word.data() + word.size() || value < least ||
+        value > most) {
+      return fail("'{}' is no number from {} to {}, or several with commas between", word, least,
+                  most);
+    }
+    list.push_back(value);
+    begin = end + 1;
+  }
+  if (list.size() > kBenchListMax) {
+    return fail("a list of {} numbers is too long: at most {}", list.size(), kBenchListMax);
+  }
+  return list;
 }
 
-nlohmann::json as_json(const BenchReport& report, const EngineInfo& info,
-                       const DeviceInfo& device) {
-  nlohmann::json result = {
-      {"architecture", info.architecture},
-      {"weight_bytes", info.weight_bytes},
-      {"load_seconds", info.load_seconds},
-      {"device", device.name},
-      {"device_description", device.description},
-      {"instruction_set", device.instruction_set},
-      {"threads", device.threads},
-      {"repetitions", report.repetitions},
-      {"read_bytes_per_s", as_json(report.read_bytes_per_s)},
-      {"peak_memory_bytes", report.peak_memory_bytes},
-  };
-  if (report.prompt_tokens > 0) {
-    result["prompt"] = {{"tokens", report.prompt_tokens},
-                        {"tokens_per_s", as_json(report.prompt_tokens_per_s)},
-                        {"time_to_first_token_s", as_json(report.time_to_first_token_s)}};
+CLI::Option* add_list(CLI::App& app, const std::string& name, std::vector<uint32_t>& list,
+                      const std::string& help, uint32_t least, uint32_t most) {
+  return app
+      .add_option_function<std::string>(
+          name,
+          [&list, least, most](const std::string& text) { list = *parse_list(text, least, most); },
+          help)
+      ->check([least, most](const std::string& text) {
+        const auto parsed = parse_list(text, least, most);
+        return parsed ? std::string() : parsed.error().message;
+      })
+      ->type_name("N,...")
+      ->default_str(fmt::to_string(list.front()));
+}
+
+// The tokens a model was made for; opens the file, but loads nothing.
+Result<uint32_t> context_of_model(const CommandContext& context, const std::string& name) {
+  HADAL_TRY(const auto path, find_model(context, name));
+  HADAL_TRY(const auto file, ModelFile::open(path));
+  HADAL_TRY(const std::string word, file->architecture());
+  HADAL_TRY(const Architecture* architecture, find_architecture(word));
+  HADAL_TRY(const auto config, architecture->read_config(file->metadata(), file->tensors()));
+  return config->context_max;
+}
+
+Result<std::unique_ptr<Generator>> open_for(CommandContext& context, const BenchCommand& command) {
+  ModelOptions model = command.model;
+  const uint64_t needed = longest_run(command.bench);
+  if (model.context_tokens == 0) {
+    model.context_tokens = static_cast<uint32_t>(std::max(needed, kContextLeast));
   }
-  if (report.decode_tokens > 0) {
-    result["decode"] = {{"tokens", report.decode_tokens},
-                        {"tokens_per_s", as_json(report.decode_tokens_per_s)},
-                        {"bytes_per_token", report.decode_bytes_per_token},
-                        {"bytes_per_s", report.decode_bytes_per_s},
-                        {"bandwidth_percent", report.bandwidth_percent},
-                        {"drafted_tokens", report.drafted_tokens},
-                        {"accepted_tokens", report.accepted_tokens}};
+  HADAL_TRY_VOID(check_bench(command.bench, model.context_tokens));
+  auto opened = open_model(context, model, {}, kStepTokens, most_sequences(command.bench));
+  if (opened) return opened;
+  // The engine refuses a context that the model was not made for; the person asked for lengths.
+  const auto context_max = context_of_model(context, command.model.model);
+  if (context_max && *context_max < needed) {
+    HADAL_TRY_VOID(check_bench(command.bench, *context_max));
   }
-  return result;
+  return opened;
 }
 
 Status run_bench(CommandContext& context, const BenchCommand& command) {
-  ModelOptions model = command.model;
-  if (model.context_tokens == 0) {
-    model.context_tokens =
-        std::max({command.bench.prompt_tokens, command.bench.decode_tokens, 64u}) + 8;
-  }
-  HADAL_TRY(const auto generator, open_model(context, model));
+  HADAL_TRY(const auto generator, open_for(context, command));
   Engine& engine = generator->engine();
-  const auto progress = [&](const BenchProgress& now) {
-    context.terminal.progress(fmt::format("measuring: {}", now.stage), now.done);
-  };
-  auto measured = bench(engine, command.bench, progress);
-  context.terminal.clear_progress();
-  HADAL_TRY(const BenchReport report, std::move(measured));
-  const DeviceInfo& device = engine.devices().front()->info();
   Terminal& terminal = context.terminal;
-  if (command.json) {
-    terminal.write(as_json(report, engine.info(), device).dump(2) + "\n");
-    return {};
+  auto measured = bench(engine, command.bench, [&](const BenchProgress& now) {
+    terminal.progress(fmt::format("measuring: {}", now.stage), now.done);
+  });
+  terminal.clear_progress();
+  HADAL_TRY(const BenchReport report, std::move(measured));
+  const BenchSubject subject{.model = generator->file().path().filename().string(),
+                             .info = engine.info(),
+                             .device = engine.devices().front()->info()};
+  switch (command.format) {
+    case Format::kText:
+      terminal.write(bench_text(report, subject));
+      break;
+    case Format::kMarkdown:
+      terminal.write(bench_markdown(report, subject));
+      break;
+    case Format::kCsv:
+      terminal.write(bench_csv(report, subject));
+      break;
+    case Format::kJson:
+      terminal.write(bench_json(report, subject).dump(2) + "\n");
+      break;
   }
-  const auto line = [&](std::string_view name, const std::string& text) {
-    terminal.write(fmt::format("{:<22}{}\n", name, text));
-  };
-  line("model",
-       fmt::format("{}, {}, loaded in {:.2f} s", generator->file().path().filename().string(),
-                   format_bytes(engine.info().weight_bytes), engine.info().load_seconds));
-  line("device", fmt::format("{}: {}", device.name, device.description));
-  line("memory bandwidth",
-       fmt::format("{:.1f} GB/s read ({:.1f} to {:.1f})", report.read_bytes_per_s.median / 1e9,
-                   report.read_bytes_per_s.least / 1e9, report.read_bytes_per_s.most / 1e9));
-  if (report.prompt_tokens > 0) {
-    const Spread& speed = report.prompt_tokens_per_s;
-    line(fmt::format("prompt {}", report.prompt_tokens),
-         fmt::format("{:.1f} tokens/s ({:.1f} to {:.1f}); first token after {:.3f} s", speed.median,
-                     speed.least, speed.most, report.time_to_first_token_s.median));
-  }
-  if (report.decode_tokens > 0) {
-    const Spread& speed = report.decode_tokens_per_s;
-    line(fmt::format("decode {}", report.decode_tokens),
-         fmt::format("{:.1f} tokens/s ({:.1f} to {:.1f}); {:.1f} GB/s, {:.0f}% of the bandwidth",
-                     speed.median, speed.least, speed.most, report.decode_bytes_per_s / 1e9,
-                     report.bandwidth_percent));
-    if (report.drafted_tokens > 0) {
-      line("guesses", fmt::format("{} tokens, {} of them right", report.drafted_tokens,
-                                  report.accepted_tokens));
-    }
-  }
-  line("peak memory", format_bytes(report.peak_memory_bytes));
   return {};
+}
+
+void add_format_options(CLI::App& app, Format& format) {
+  static const std::map<std::string, Format> kWords = {{"text", Format::kText},
+                                                       {"md", Format::kMarkdown},
+                                                       {"csv", Format::kCsv},
+                                                       {"json", Format::kJson}};
+  auto* option =
+      app.add_option_function<std::string>(
+             "--format", [&format](const std::string& word) { format = kWords.at(word); },
+             "How to print: text, md (a Markdown table), csv or json")
+          ->check(CLI::IsMember(std::vector<std::string>{"text", "md", "csv", "json"}))
+          ->type_name("FORMAT")
+          ->default_str("text");
+  app.add_flag_callback(
+         "--json", [&format] { format = Format::kJson; }, "As --format json")
+      ->excludes(option);
 }
 
 }  // namespace
@@ -106,24 +141,31 @@ Status run_bench(CommandContext& context, const BenchCommand& command) {
 Command add_bench(CLI::App& application, CommandContext& context) {
   CLI::App* app = application.add_subcommand(
       "bench",
-      "Measure speed beside the machine's limit\nExample: hadal bench MODEL -p 512 -n 128");
+      "Measure speed beside the machine's limit\nExample: hadal bench MODEL -p 512 -n 128\n"
+      "         hadal bench MODEL -p 128,512 -d 0,4096 --sequences 1,8 --format md");
   auto command = std::make_shared<BenchCommand>();
+  BenchOptions& bench = command->bench;
   app->add_option("model", command->model.model,
                   "A name from `hadal list`, a .gguf file or a folder");
-  app->add_option("-p,--prompt-tokens", command->bench.prompt_tokens, "Prompt length (0: skip)")
-      ->check(CLI::Range(0u, 1u << 20).description(""))
+  add_list(*app, "-p,--prompt-tokens", bench.prompt_tokens,
+           "Prompt lengths, e.g. 128,512 (0: skip)", 0, kRunTokensMost);
+  app->add_option("-n,--decode-tokens", bench.decode_tokens, "Tokens to generate (0: skip)")
+      ->check(CLI::Range(0u, kRunTokensMost).description(""))
       ->type_name("N")
       ->capture_default_str();
-  app->add_option("-n,--decode-tokens", command->bench.decode_tokens,
-                  "Tokens to generate (0: skip)")
-      ->check(CLI::Range(0u, 1u << 20).description(""))
-      ->type_name("N")
-      ->capture_default_str();
-  app->add_option("-r,--repetitions", command->bench.repetitions, "Runs; the median is reported")
+  add_list(
+      *app, "-d,--depth", bench.depths,
+      "Tokens already in the cache when a prompt or an answer begins, e.g. 0,4096 (rounded up\n"
+      "to whole blocks of it)",
+      0, kTokensMost);
+  add_list(*app, "--sequences", bench.sequences,
+           "Answers that are generated together, e.g. 1,8,32: tokens/s of all and of each", 1,
+           kSequencesMost);
+  app->add_option("-r,--repetitions", bench.repetitions, "Runs; the median is reported")
       ->check(CLI::Range(1, 100).description(""))
       ->type_name("N")
       ->capture_default_str();
-  app->add_flag("--json", command->json, "As JSON");
+  add_format_options(*app, command->format);
   add_model_options(*app, command->model);
   add_speculation_option(*app, command->model);
   return {app, [&context, command] { return run_bench(context, *command); }};

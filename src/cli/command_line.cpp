@@ -163,7 +163,7 @@ void add_speculation_option(CLI::App& command, ModelOptions& options) {
 
 Result<std::unique_ptr<Generator>> open_model(CommandContext& context, const ModelOptions& options,
                                               std::optional<std::string> chat_template,
-                                              uint32_t step_tokens_max) {
+                                              uint32_t step_tokens_max, uint32_t sequences_max) {
   HADAL_TRY(const std::filesystem::path path, find_or_pull(context, options.model));
   HADAL_TRY(auto device, open_device({.name = options.device,
                                       .threads = options.threads,
@@ -174,6 +174,7 @@ Result<std::unique_ptr<Generator>> open_model(CommandContext& context, const Mod
   generator.chat_template = std::move(chat_template);
   generator.engine.context_tokens = options.context_tokens;
   generator.engine.step_tokens_max = step_tokens_max;
+  generator.engine.sequences_max = sequences_max;
   generator.engine.kv_type = options.kv_type;
   generator.engine.speculation = options.speculation;
   const std::string what = fmt::format("loading {}", path.filename().string());

@@ -48,7 +48,8 @@ void add_speculation_option(CLI::App& command, ModelOptions& options);
 // Resolves the name, opens devices and model with a progress bar, prints the model's warnings.
 Result<std::unique_ptr<Generator>> open_model(CommandContext& context, const ModelOptions& options,
                                               std::optional<std::string> chat_template = {},
-                                              uint32_t step_tokens_max = 512);
+                                              uint32_t step_tokens_max = 512,
+                                              uint32_t sequences_max = 1);
 
 // A whole text file, at most Tokenizer::kTextBytesMax bytes; "-" is standard input.
 Result<std::string> read_text(const std::string& path);

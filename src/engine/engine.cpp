@@ -204,6 +204,7 @@ void Engine::State::describe(const Manifest& manifest, const Placement& placemen
   info.vocabulary = config->vocabulary;
   info.context_tokens = placement.context_tokens;
   info.context_max = config->context_max;
+  info.sequences_max = options.sequences_max;
   for (const DeviceShare& share : placement.shares) info.weight_bytes += share.weight_bytes;
   for (const TensorSpec& spec : manifest) {
     if (spec.role == Role::kEmbedding || spec.role == Role::kSkipped) continue;
@@ -211,8 +212,16 @@ void Engine::State::describe(const Manifest& manifest, const Placement& placemen
     for (const TensorInfo* tensor : find_pieces(spec, file->tensors())) {
       bytes += tensor->data.size();
     }
-    if (spec.experts_per_token != 0) bytes = bytes / spec.experts * spec.experts_per_token;
+    if (bytes == 0) continue;
+    if (spec.experts_per_token != 0) {
+      bytes = bytes / spec.experts * spec.experts_per_token;
+      info.decode_expert_bytes += bytes;
+    }
     info.decode_weight_bytes += bytes;
+    if (spec.use != WeightUse::kMatrix) continue;
+    const uint64_t matrices = spec.experts_per_token != 0 ? spec.experts_per_token : spec.experts;
+    (spec.role == Role::kHead ? info.logits_multiply_adds : info.token_multiply_adds) +=
+        matrices * spec.rows * spec.columns;
   }
   info.kv_bytes_per_token = config->kv_layout().bytes_per_token(kv_type(options));
   info.warnings = file->warnings();

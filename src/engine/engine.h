@@ -53,9 +53,14 @@ struct EngineInfo {
   uint32_t vocabulary = 0;
   uint32_t context_tokens = 0;  // a sequence's limit: prompt and answer
   uint32_t context_max = 0;     // what the model was made for
+  uint32_t sequences_max = 0;   // that run at once
   uint64_t weight_bytes = 0;    // of all tensors
   uint64_t decode_weight_bytes =
       0;  // of those a decode step reads whole (an embedding table is only looked up)
+  uint64_t decode_expert_bytes = 0;  // of them, of the experts that one token is sent to
+  // Of a token in the weights' matrices, those of its experts only; attention's own are not in it.
+  uint64_t token_multiply_adds = 0;
+  uint64_t logits_multiply_adds = 0;  // more where its logits are wanted
   uint64_t kv_bytes_per_token = 0;
   double load_seconds = 0;
   std::vector<std::string> warnings;

@@ -10,15 +10,6 @@
 namespace hadal {
 namespace {
 
-TEST(Spread, MedianOfOddAndEvenCounts) {
-  const Spread odd = spread_of({3, 1, 2});
-  EXPECT_EQ(odd.median, 2);
-  EXPECT_EQ(odd.least, 1);
-  EXPECT_EQ(odd.most, 3);
-  EXPECT_EQ(spread_of({4, 1, 2, 9}).median, 3);
-  EXPECT_EQ(spread_of({7}).median, 7);
-}
-
 TEST(DecodeBytes, WeightsOnceAndTheContextSoFar) {
   EngineInfo info;
   info.weight_bytes = 5000;
@@ -43,14 +34,16 @@ TEST(PeakMemory, CountsAnewWhenForgotten) {
 
 class BenchTest : public testing::Test {
  protected:
-  void SetUp() override {
+  void SetUp() override { open(1, 2); }
+  void open(uint32_t threads, uint32_t sequences_max) {
     auto file = ModelFile::open(std::string(HADAL_TEST_DATA) + "/models/stories260K.gguf");
     ASSERT_TRUE(file) << file.error().message;
-    auto device = open_device({.name = "cpu", .threads = 1});
+    auto device = open_device({.name = "cpu", .threads = threads});
     ASSERT_TRUE(device) << device.error().message;
     std::vector<std::unique_ptr<Device>> devices;
     devices.push_back(std::move(*device));
-    auto engine = Engine::open(std::move(*file), std::move(devices), {.context_tokens = 64});
+    auto engine = Engine::open(std::move(*file), std::move(devices),
+                               {.context_tokens = 128, .sequences_max = sequences_max});
     ASSERT_TRUE(engine) << engine.error().message;
     engine_ = std::move(*engine);
   }
@@ -59,37 +52,124 @@ class BenchTest : public testing::Test {
 
 TEST_F(BenchTest, EveryFigureIsThere) {
   std::vector<double> shares;
-  const auto report = bench(*engine_, {.prompt_tokens = 32, .decode_tokens = 8, .repetitions = 2},
+  const auto report = bench(*engine_, {.prompt_tokens = {32}, .decode_tokens = 8, .repetitions = 2},
                             [&](const BenchProgress& now) { shares.push_back(now.done); });
   ASSERT_TRUE(report) << report.error().message;
-  EXPECT_GT(report->prompt_tokens_per_s.least, 0);
-  EXPECT_LE(report->prompt_tokens_per_s.least, report->prompt_tokens_per_s.median);
-  EXPECT_LE(report->decode_tokens_per_s.median, report->decode_tokens_per_s.most);
-  EXPECT_GT(report->time_to_first_token_s.median, 0);
+  ASSERT_EQ(report->rows.size(), 2u);
+  const BenchRow &prompt = report->rows[0], &decode = report->rows[1];
+  EXPECT_EQ(prompt.kind, BenchKind::kPrompt);
+  EXPECT_GT(prompt.tokens_per_s.least, 0);
+  EXPECT_LE(prompt.tokens_per_s.least, prompt.tokens_per_s.median);
+  EXPECT_GT(prompt.time_to_first_token_s.median, 0);
+  EXPECT_TRUE(prompt.logits_hash);
+  const EngineInfo& info = engine_->info();
+  EXPECT_NEAR(
+      prompt.multiply_adds_per_s,
+      (info.token_multiply_adds + info.logits_multiply_adds / 32.0) * prompt.tokens_per_s.median,
+      1e-6 * prompt.multiply_adds_per_s);
+  EXPECT_NEAR(prompt.peak_percent,
+              100 * prompt.multiply_adds_per_s / report->multiply_adds_per_s.median, 1e-9);
+  EXPECT_EQ(decode.kind, BenchKind::kDecode);
+  EXPECT_LE(decode.tokens_per_s.median, decode.tokens_per_s.most);
+  EXPECT_GT(decode.between_tokens_s.p50, 0);
+  EXPECT_LE(decode.between_tokens_s.p50, decode.between_tokens_s.p90);
+  EXPECT_LE(decode.between_tokens_s.p90, decode.between_tokens_s.p99);
   EXPECT_GT(report->read_bytes_per_s.median, 1e8);
-  EXPECT_GT(report->bandwidth_percent, 0);
-  EXPECT_NEAR(report->bandwidth_percent,
-              100 * report->decode_bytes_per_s / report->read_bytes_per_s.median, 1e-9);
+  EXPECT_GT(decode.bandwidth_percent, 0);
+  EXPECT_NEAR(decode.bandwidth_percent, 100 * decode.bytes_per_s / report->read_bytes_per_s.median,
+              1e-9);
   EXPECT_GT(report->peak_memory_bytes, 1u << 20);
-  EXPECT_EQ(shares.size(), 7u);  // warm-up, then prompt, decode and bandwidth twice
+  EXPECT_EQ(shares.size(), 7u);  // warm-up, then prompt, decode and the machine's speed twice
   EXPECT_TRUE(std::is_sorted(shares.begin(), shares.end()));
   EXPECT_LT(shares.back(), 1);
 }
 
+// stories260K: 5 layers of width 64, 8 heads, 4 of keys and values, 172 wide inside, 512 tokens.
+TEST_F(BenchTest, MultiplyAddsAreThoseOfTheMatrices) {
+  constexpr uint64_t kAttention = 2 * 64 * 64 + 2 * 64 * 32, kFeedForward = 3 * 64 * 172;
+  EXPECT_EQ(engine_->info().token_multiply_adds, 5 * (kAttention + kFeedForward));
+  EXPECT_EQ(engine_->info().logits_multiply_adds, 512u * 64);
+  EXPECT_EQ(engine_->info().decode_expert_bytes, 0u);
+}
+
+// The engine counts what it found in the cache, and a run whose past is not there fails.
+TEST_F(BenchTest, EachLengthAtEachDepthWithSequencesTogether) {
+  const auto report = bench(*engine_, {.prompt_tokens = {16, 48, 16},
+                                       .decode_tokens = 4,
+                                       .depths = {0, 33, 64},  // 33 is 64 in whole blocks
+                                       .sequences = {1, 2},
+                                       .repetitions = 1});
+  ASSERT_TRUE(report) << report.error().message;
+  ASSERT_EQ(report->rows.size(), 8u);
+  for (size_t i = 0; i < report->rows.size(); ++i) {
+    const BenchRow& row = report->rows[i];
+    EXPECT_EQ(row.depth, i < 4 ? 0u : 64u);
+    EXPECT_EQ(row.kind, i % 4 < 2 ? BenchKind::kPrompt : BenchKind::kDecode);
+    EXPECT_EQ(row.sequences, i % 4 == 3 ? 2u : 1u);
+    EXPECT_GT(row.tokens_per_s.median, 0);
+    EXPECT_EQ(row.logits_hash.has_value(), i < 2);
+  }
+  const BenchRow &alone = report->rows[6], &together = report->rows[7];
+  const EngineInfo& info = engine_->info();
+  EXPECT_DOUBLE_EQ(*alone.bytes_per_token, decode_bytes(info, 64 + 2.5));
+  EXPECT_DOUBLE_EQ(*together.bytes_per_token, decode_bytes(info, 2 * (64 + 2.5)) / 2);
+}
+
+TEST_F(BenchTest, TheHashOfTheLogitsIsTheSameInEachRunAndDiffersByLength) {
+  const auto hashes = [&] {
+    std::vector<std::optional<uint64_t>> found;
+    const auto report =
+        bench(*engine_, {.prompt_tokens = {40, 41}, .decode_tokens = 0, .repetitions = 1});
+    if (!report) return found;
+    for (const BenchRow& row : report->rows) found.push_back(row.logits_hash);
+    return found;
+  };
+  const auto first = hashes();
+  ASSERT_EQ(first.size(), 2u);
+  ASSERT_TRUE(first[0] && first[1]);
+  EXPECT_NE(first[0], first[1]);
+  open(2, 1);
+  EXPECT_EQ(hashes(), first);
+}
+
+TEST_F(BenchTest, APromptThatIsInTheCacheIsNotMeasured) {
+  const BenchOptions options{.prompt_tokens = {40}, .decode_tokens = 0, .repetitions = 1};
+  ASSERT_TRUE(bench(*engine_, options));
+  const auto again = bench(*engine_, options);
+  ASSERT_FALSE(again);
+  EXPECT_NE(again.error().message.find("0 tokens were to be in the cache, and 32 were"),
+            std::string::npos);
+}
+
 TEST_F(BenchTest, OnePartCanBeLeftOut) {
-  const auto decode = bench(*engine_, {.prompt_tokens = 0, .decode_tokens = 4, .repetitions = 1});
+  const auto decode = bench(*engine_, {.prompt_tokens = {0}, .decode_tokens = 4, .repetitions = 1});
   ASSERT_TRUE(decode) << decode.error().message;
-  EXPECT_EQ(decode->prompt_tokens_per_s.median, 0);
-  EXPECT_GT(decode->decode_tokens_per_s.median, 0);
+  ASSERT_EQ(decode->rows.size(), 1u);
+  EXPECT_EQ(decode->rows.front().kind, BenchKind::kDecode);
 }
 
 TEST_F(BenchTest, WhatCannotBeMeasuredIsRefused) {
-  EXPECT_FALSE(bench(*engine_, {.prompt_tokens = 0, .decode_tokens = 0}));
-  EXPECT_FALSE(bench(*engine_, {.prompt_tokens = 8, .decode_tokens = 1}));
-  EXPECT_FALSE(bench(*engine_, {.prompt_tokens = 8, .decode_tokens = 2, .repetitions = 0}));
-  const auto long_run = bench(*engine_, {.prompt_tokens = 64, .decode_tokens = 2});
-  ASSERT_FALSE(long_run);
-  EXPECT_NE(long_run.error().message.find("--context 65"), std::string::npos);
+  EXPECT_FALSE(bench(*engine_, {.prompt_tokens = {0}, .decode_tokens = 0}));
+  EXPECT_FALSE(bench(*engine_, {.prompt_tokens = {8}, .decode_tokens = 1}));
+  EXPECT_FALSE(bench(*engine_, {.prompt_tokens = {8}, .decode_tokens = 2, .repetitions = 0}));
+  EXPECT_FALSE(bench(*engine_, {.prompt_tokens = {8}, .depths = {}}));
+  EXPECT_FALSE(bench(*engine_, {.prompt_tokens = {8}, .decode_tokens = 2, .sequences = {0}}));
+  EXPECT_FALSE(bench(*engine_, {.prompt_tokens = std::vector<uint32_t>(kBenchListMax + 1, 8)}));
+  const auto deep = bench(*engine_, {.prompt_tokens = {64}, .decode_tokens = 2, .depths = {50}});
+  ASSERT_FALSE(deep);
+  EXPECT_NE(deep.error().message.find("take 129 tokens; the context holds 128"), std::string::npos)
+      << deep.error().message;
+  const auto many = bench(*engine_, {.prompt_tokens = {8}, .decode_tokens = 2, .sequences = {3}});
+  ASSERT_FALSE(many);
+  EXPECT_NE(many.error().message.find("takes 2 at once"), std::string::npos);
+}
+
+TEST(Ladder, DoublesUpToTheDeepest) {
+  EXPECT_EQ(ladder_depths(0), (std::vector<uint32_t>{0}));
+  EXPECT_EQ(ladder_depths(100), (std::vector<uint32_t>{0, 100}));
+  EXPECT_EQ(ladder_depths(2048), (std::vector<uint32_t>{0, 512, 1024, 2048}));
+  EXPECT_EQ(ladder_depths(3000), (std::vector<uint32_t>{0, 512, 1024, 2048, 3000}));
+  EXPECT_LE(ladder_depths(UINT32_MAX).size(), kBenchListMax);
 }
 
 }  // namespace
