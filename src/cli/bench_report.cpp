@@ -173,9 +173,8 @@ std::vector<Line> lines_of(const BenchReport& report, const BenchSubject& subjec
                             format_bytes(subject.info.weight_bytes), subject.info.load_seconds)},
       {"device",
        fmt::format(
-           "{}: {}{}, {} thread{}", device.name, device.description,
-           device.instruction_set.empty() ? "" : fmt::format(" ({})", device.instruction_set),
-           device.threads, device.threads == 1 ? "" : "s")},
+           "{}: {}{}", device.name, device.description,
+           device.instruction_set.empty() ? "" : fmt::format(" ({})", device.instruction_set))},
       {"its read bandwidth", fmt::format("{:.1f} GB/s ({:.1f} - {:.1f})", read.median / 1e9,
                                          read.least / 1e9, read.most / 1e9)},
       {"its arithmetic peak",

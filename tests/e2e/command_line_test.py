@@ -1,5 +1,6 @@
 """The commands: what they print where, in words and as JSON, and how they refuse."""
 
+import csv
 import json
 import os
 import shutil
@@ -165,10 +166,38 @@ def test_a_model_without_a_prediction_layer_says_so(hadal):
 
 def test_bench(hadal):
     result = json.loads(hadal("bench", TINY, "-p", "64", "-n", "16", "-r", "2", "--json").stdout)
-    assert result["decode"]["bandwidth_percent"] > 0 and result["prompt"]["tokens_per_s"]["median"] > 0
+    prompt, decode = result["rows"]
+    assert prompt == result["prompt"] and decode == result["decode"]
+    assert prompt["tokens_per_s"]["min"] <= prompt["tokens_per_s"]["median"] <= prompt["tokens_per_s"]["max"]
+    assert prompt["time_to_first_token_s"]["median"] > 0 and prompt["multiply_adds_per_s"] > 0 and prompt["peak_percent"] > 0
+    assert 0 < decode["between_tokens_s"]["p50"] <= decode["between_tokens_s"]["p90"] <= decode["between_tokens_s"]["p99"]
+    assert decode["bandwidth_percent"] > 0 and decode["bytes_per_s"] > 0
     assert result["read_bytes_per_s"]["median"] > 1e8 and result["peak_memory_bytes"] > 1e6
-    assert b"% of the bandwidth" in hadal("bench", TINY, "-p", "8", "-n", "8", "-r", "1").stdout
-    hadal.fails("bench", TINY, "-p", "100000", "-n", "4", says="context")
+    assert result["peak_multiply_adds_per_s"]["median"] > 1e6 and result["threads"] == 1 and result["instruction_set"]
+    shown = hadal("bench", TINY, "-p", "64", "-n", "0", "-r", "1").stdout.decode()
+    assert prompt["logits_hash"] in shown and "tokens/s" in shown and "% of peak" in shown
+
+
+def test_bench_at_depth_and_with_sequences(hadal):
+    done = hadal("bench", TINY, "-p", "16,32", "-n", "4", "-d", "0,64", "--sequences", "1,3", "-r", "1", "--format", "csv")
+    rows = list(csv.DictReader(done.stdout.decode().splitlines()))
+    found = [(r["kind"], r["tokens"], r["depth"], r["sequences"]) for r in rows]
+    at = lambda depth: [("prompt", "16", depth, "1"), ("prompt", "32", depth, "1"),
+                        ("decode", "4", depth, "1"), ("decode", "4", depth, "3")]
+    assert found == at("0") + at("64")
+    assert all(float(r["tokens_per_s"]) > 0 for r in rows)
+    table = hadal("bench", TINY, "-p", "8", "-n", "0", "-r", "1", "--format", "md").stdout.decode()
+    assert "\n|:---" in table
+
+
+def test_bench_says_what_does_not_fit(hadal):
+    hadal.fails("bench", TINY, "-p", "100000", "-n", "4", says=["100001 tokens", "context holds 512"])
+    hadal.fails("bench", TINY, "-p", "100", "-n", "4", "-d", "400", says=["a depth of 416", "517 tokens", "512"])
+    hadal.fails("bench", TINY, "-p", "100", "-n", "4", "--context", "64", says=["101 tokens", "holds 64"])
+    hadal.fails("bench", TINY, "-p", "0", "-n", "0", says="nothing to measure")
+    for wrong in (["-p", "1,,2"], ["-d", "x"], ["--sequences", "0"], ["--sequences", "513"], ["-p", ",".join("1" * 65)],
+                  ["--format", "xml"], ["--json", "--format", "csv"], ["-p", "-1"]):
+        hadal.fails("bench", TINY, *wrong, status=2)
 
 
 @pytest.mark.parametrize("device", ["cpu", "reference"])

@@ -14,7 +14,7 @@ class BenchReportTest : public testing::Test {
     info_.architecture = "llama";
     info_.weight_bytes = 2'000'000'000;
     device_ = {.name = "cpu",
-               .description = "2 cores, AVX-512",
+               .description = "2 threads, AVX-512",
                .instruction_set = "avx512",
                .threads = 2};
     report_.repetitions = 3;
@@ -48,7 +48,7 @@ class BenchReportTest : public testing::Test {
 
 TEST_F(BenchReportTest, TextLinesUpAndLeavesOutWhatNoRowHas) {
   const std::string text = bench_text(report_, subject());
-  EXPECT_NE(text.find("device                cpu: 2 cores, AVX-512 (avx512), 2 threads\n"
+  EXPECT_NE(text.find("device                cpu: 2 threads, AVX-512 (avx512)\n"
                       "its read bandwidth    20.0 GB/s (19.0 - 21.0)\n"
                       "its arithmetic peak   300.0 GMAC/s of float32 (290.0 - 310.0)\n"),
             std::string::npos)
