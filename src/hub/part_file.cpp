@@ -65,6 +65,28 @@ std::optional<uint64_t> take_number(std::string_view& text) {
   return value;
 }
 
+// Writes `beside`, flushes it, moves it over `path`.
+Status write_beside(const fs::path& path, const fs::path& beside, std::string_view text) {
+  {
+    const File file(
+        ::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644));
+    if (file.get() < 0) return fail("{}", describe_write_error(errno, beside));
+    Status status = write_all(file.get(), std::as_bytes(std::span(text)), 0, beside);
+    if (status && fsync(file.get()) != 0) status = fail("{}", describe_write_error(errno, beside));
+    if (!status) {
+      ::unlink(beside.c_str());
+      return status;
+    }
+  }
+  return move_durably(beside, path);
+}
+
+// Whoever holds the lock is a record's only writer: a name without the process's number, so that
+// what a killed one left is found and removed.
+fs::path record_beside(const fs::path& record) {
+  return record.string() + ".tmp";
+}
+
 }  // namespace
 
 std::string describe_write_error(int error, const fs::path& path) {
@@ -113,19 +135,15 @@ Status move_durably(const fs::path& from, const fs::path& to) {
 
 Status write_durably(const fs::path& path, std::string_view text) {
   // The process's number keeps two writers apart; the last one wins as a whole.
-  const fs::path beside = fmt::format("{}.{}.tmp", path.string(), getpid());
-  {
-    const File file(
-        ::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644));
-    if (file.get() < 0) return fail("{}", describe_write_error(errno, beside));
-    Status status = write_all(file.get(), std::as_bytes(std::span(text)), 0, beside);
-    if (status && fsync(file.get()) != 0) status = fail("{}", describe_write_error(errno, beside));
-    if (!status) {
-      ::unlink(beside.c_str());
-      return status;
-    }
+  return write_beside(path, fmt::format("{}.{}.tmp", path.string(), getpid()), text);
+}
+
+Status remove_transfer_record(const fs::path& record) {
+  for (const fs::path& path : {record_beside(record), record}) {
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT)
+      return fail("{}", describe_write_error(errno, path));
   }
-  return move_durably(beside, path);
+  return {};
 }
 
 std::optional<ByteRanges> read_transfer_record(const fs::path& record,
@@ -159,7 +177,7 @@ Status write_transfer_record(const fs::path& record, const PartIdentity& identit
   text += fmt::format("{}\n", kRecordEnd);
   if (text.size() > kRecordBytesMax)
     return {};  // more pieces than any transfer has: not worth recording
-  return write_durably(record, text);
+  return write_beside(record, record_beside(record), text);
 }
 
 Result<std::unique_ptr<PartFile>> PartFile::open(fs::path part, fs::path record,
@@ -180,9 +198,7 @@ Result<std::unique_ptr<PartFile>> PartFile::open(fs::path part, fs::path record,
     file->found_ = file->noted_ = file->recorded_ = std::move(*done);
   } else {
     // The old bytes go before a record of the new ones can exist.
-    if (::unlink(file->record_.c_str()) != 0 && errno != ENOENT) {
-      return fail("{}", describe_write_error(errno, file->record_));
-    }
+    HADAL_TRY_VOID(remove_transfer_record(file->record_));
     if (ftruncate(file->file_, 0) != 0 || ftruncate(file->file_, static_cast<off_t>(bytes)) != 0) {
       return fail("{}", describe_write_error(errno, file->part_));
     }
@@ -227,7 +243,7 @@ Status PartFile::finish() {
 void PartFile::discard() {
   const std::lock_guard lock(mutex_);
   discarded_ = true;
-  ::unlink(record_.c_str());
+  static_cast<void>(remove_transfer_record(record_));  // a record without its part counts nothing
   ::unlink(part_.c_str());
 }
 

@@ -29,6 +29,8 @@ struct PartIdentity {
 // nullopt: no record, or one of other bytes, or a damaged one.
 std::optional<ByteRanges> read_transfer_record(const std::filesystem::path& record,
                                                const PartIdentity& identity);
+// With what a killed process left beside it; none is no error.
+Status remove_transfer_record(const std::filesystem::path& record);
 Status write_transfer_record(const std::filesystem::path& record, const PartIdentity& identity,
                              const ByteRanges& done);
 inline constexpr size_t kRecordBytesMax = 1 << 20;

@@ -87,6 +87,17 @@ TEST_F(PartFileTest, DamagedRecordsAreNotBelieved) {
   }
 }
 
+TEST_F(PartFileTest, WhatAKilledWriterLeftGoesWithTheRecord) {
+  const std::filesystem::path record = folder_.path() / "record";
+  ByteRanges done;
+  done.add({0, 10});
+  ASSERT_TRUE(write_transfer_record(record, identity_, done));
+  std::ofstream(record.string() + ".tmp") << "half a rec";
+  ASSERT_TRUE(remove_transfer_record(record));
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
+  EXPECT_TRUE(remove_transfer_record(record)) << "none is no error";
+}
+
 TEST_F(PartFileTest, APartThatWasCutIsBegunAnew) {
   {
     const auto part = open(identity_);
