@@ -2,9 +2,12 @@
 
 #include <CLI/CLI.hpp>
 #include <charconv>
+#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <system_error>
 
+#include "cli/bench_chart.h"
 #include "cli/bench_report.h"
 #include "cli/command_line.h"
 #include "cli/pull_model.h"
@@ -24,6 +27,8 @@ struct BenchCommand {
   ModelOptions model;
   BenchOptions bench;
   Format format = Format::kText;
+  bool ladder = false;
+  std::string html;  // a page to write; "": none
 };
 
 // "128" or "128,512".
@@ -60,7 +65,7 @@ CLI::Option* add_list(CLI::App& app, const std::string& name, std::vector<uint32
         return parsed ? std::string() : parsed.error().message;
       })
       ->type_name("N,...")
-      ->default_str(fmt::to_string(list.front()));
+      ->default_str(list.empty() ? "0" : fmt::to_string(list.front()));
 }
 
 // The tokens a model was made for; opens the file, but loads nothing.
@@ -90,8 +95,39 @@ Result<std::unique_ptr<Generator>> open_for(CommandContext& context, const Bench
   return opened;
 }
 
-Status run_bench(CommandContext& context, const BenchCommand& command) {
-  HADAL_TRY(const auto generator, open_for(context, command));
+// As deep as the context allows beside the longest run.
+uint32_t deepest_in(uint32_t context_tokens, BenchOptions options) {
+  options.depths = {0};
+  const uint64_t run = longest_run(options);
+  if (run >= context_tokens) return 0;
+  const uint32_t deepest = static_cast<uint32_t>(context_tokens - run);
+  return deepest < depth_in_cache(1) ? 0 : deepest - deepest % depth_in_cache(1);
+}
+
+Result<std::unique_ptr<Generator>> open_ladder(CommandContext& context, BenchCommand& command) {
+  if (!command.bench.depths.empty()) {
+    command.bench.depths = ladder_depths(std::ranges::max(command.bench.depths));
+    return open_for(context, command);
+  }
+  HADAL_TRY(auto generator,
+            open_model(context, command.model, {}, kStepTokens, most_sequences(command.bench)));
+  command.bench.depths =
+      ladder_depths(deepest_in(generator->engine().info().context_tokens, command.bench));
+  return generator;
+}
+
+Status write_page(const std::string& path, const std::string& page) {
+  std::ofstream file(path, std::ios::binary);
+  file << page;
+  file.close();
+  if (!file) return fail("cannot write {}: {}", path, std::generic_category().message(errno));
+  return {};
+}
+
+Status run_bench(CommandContext& context, BenchCommand command) {
+  if (command.bench.depths.empty() && !command.ladder) command.bench.depths = {0};
+  HADAL_TRY(const auto generator,
+            command.ladder ? open_ladder(context, command) : open_for(context, command));
   Engine& engine = generator->engine();
   Terminal& terminal = context.terminal;
   auto measured = bench(engine, command.bench, [&](const BenchProgress& now) {
@@ -105,6 +141,7 @@ Status run_bench(CommandContext& context, const BenchCommand& command) {
   switch (command.format) {
     case Format::kText:
       terminal.write(bench_text(report, subject));
+      if (command.ladder) terminal.write(bench_chart(report, terminal.columns()));
       break;
     case Format::kMarkdown:
       terminal.write(bench_markdown(report, subject));
@@ -116,7 +153,7 @@ Status run_bench(CommandContext& context, const BenchCommand& command) {
       terminal.write(bench_json(report, subject).dump(2) + "\n");
       break;
   }
-  return {};
+  return command.html.empty() ? Status{} : write_page(command.html, bench_page(report, subject));
 }
 
 void add_format_options(CLI::App& app, Format& format) {
@@ -145,6 +182,7 @@ Command add_bench(CLI::App& application, CommandContext& context) {
       "         hadal bench MODEL -p 128,512 -d 0,4096 --sequences 1,8 --format md");
   auto command = std::make_shared<BenchCommand>();
   BenchOptions& bench = command->bench;
+  bench.depths.clear();  // none given: 0, or the ladder's own
   app->add_option("model", command->model.model,
                   "A name from `hadal list`, a .gguf file or a folder");
   add_list(*app, "-p,--prompt-tokens", bench.prompt_tokens,
@@ -165,6 +203,11 @@ Command add_bench(CLI::App& application, CommandContext& context) {
       ->check(CLI::Range(1, 100).description(""))
       ->type_name("N")
       ->capture_default_str();
+  app->add_flag(
+      "--ladder", command->ladder,
+      "At depths 0, 512, 1024, 2048 ... up to -d, or else up to the context; with a chart");
+  app->add_option("--html", command->html, "Write a page with the figures and charts here")
+      ->type_name("FILE");
   add_format_options(*app, command->format);
   add_model_options(*app, command->model);
   add_speculation_option(*app, command->model);

@@ -190,6 +190,18 @@ def test_bench_at_depth_and_with_sequences(hadal):
     assert "\n|:---" in table
 
 
+def test_bench_ladder(hadal, tmp_path):
+    page = tmp_path / "page.html"
+    small = ["-p", "16", "-n", "4", "-r", "1", "--ladder"]
+    shown = hadal("bench", TINY, *small, "-d", "64", "--html", page).stdout.decode()
+    assert "decode 4: tokens/s over depth\n       0 " in shown and "\n      64 " in shown
+    text = page.read_text()
+    assert text.count("<svg") == 2 and "<script" not in text and "://" not in text
+    whole = json.loads(hadal("bench", TINY, *small, "--json").stdout)["rows"]  # 512 tokens of context
+    assert sorted({row["depth"] for row in whole}) == [0, 480]
+    hadal.fails("bench", TINY, *small, "-d", "0", "--html", tmp_path / "no" / "page.html", says="cannot write")
+
+
 def test_bench_says_what_does_not_fit(hadal):
     hadal.fails("bench", TINY, "-p", "100000", "-n", "4", says=["100001 tokens", "context holds 512"])
     hadal.fails("bench", TINY, "-p", "100", "-n", "4", "-d", "400", says=["a depth of 416", "517 tokens", "512"])
