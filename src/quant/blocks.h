@@ -154,8 +154,8 @@ struct BlockIQ1_M {       // 16 sub-blocks of 16: as IQ1_S
   uint8_t quants[32];     // as IQ1_S
   uint8_t high_bits[16];  // half g % 2 of byte g / 2, of group g: the upper three bits, and one
                           // that is set where the eighth is subtracted
-  uint16_t scales[4];  // each: four sub-scales of 3 bits, then 4 bits of the scale, an f16, the
-                       // lowest first
+  uint16_t scales[4];     // each: four sub-scales of 3 bits, then 4 bits of the scale, an f16, the
+                          // lowest first
 };
 
 // The 16 levels of IQ4_NL and IQ4_XS, spaced for weights that are distributed like a bell.

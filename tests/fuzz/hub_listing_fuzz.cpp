@@ -1,5 +1,5 @@
-// What hubs and people say of models: lists of files, catalogues, references, headers. Any text ends in
-// values that keep the rules of hub_names.h, or in an error.
+// What hubs and people say of models: lists of files, catalogues, references, headers. Any text
+// ends in values that keep the rules of hub_names.h, or in an error.
 #include <cstdint>
 #include <cstdlib>
 #include <string>
@@ -19,7 +19,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   (void)read_modelscope_files(text, "input", listing);
   (void)read_hugging_face_commit(text, "input");
   for (const HubFile& file : listing.files) {
-    const bool leaves = file.path.starts_with('/') || file.path == ".." || file.path.starts_with("../") ||
+    const bool leaves = file.path.starts_with('/') || file.path == ".." ||
+                        file.path.starts_with("../") ||
                         file.path.find("/../") != std::string::npos || file.path.ends_with("/..");
     const bool steers = file.path.find_first_of("\n\r\x1b\\;|&$`<>*?'\" ") != std::string::npos;
     if (leaves || steers || file.bytes > kFileBytesMax) std::abort();
