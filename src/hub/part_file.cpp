@@ -133,6 +133,11 @@ Status move_durably(const fs::path& from, const fs::path& to) {
   return {};
 }
 
+void forget_cached_pages(const fs::path& path) {
+  const File file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() >= 0) posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED);  // advice
+}
+
 Status write_durably(const fs::path& path, std::string_view text) {
   // The process's number keeps two writers apart; the last one wins as a whole.
   return write_beside(path, fmt::format("{}.{}.tmp", path.string(), getpid()), text);

@@ -187,6 +187,7 @@ Status Pull::transfer(PlannedFile& file) {
                                file.file.path, outcome->digest.hex));
   }
   HADAL_TRY_VOID(move_durably(file.part, file.bytes));
+  forget_cached_pages(file.bytes);
   HADAL_TRY_VOID(remove_transfer_record(file.record));
   if (plan_.repository.empty())
     ::unlink(file.lock.c_str());  // in the shared cache locks stay, as the client leaves them
