@@ -22,9 +22,6 @@ namespace {
 constexpr double kReferenceBound = 1e-4;
 constexpr double kCpuBound = 1e-3;
 constexpr double kHalfCacheBound = 2e-3;  // a cache of f16 has 11 bits
-// A cache of q8_0 has 8 bits of the greatest of 32 values. That can tip a router which hesitates,
-// so not the stages are held but the logits as a whole: their mean divergence, in nats.
-constexpr double kEightBitDivergence = 0.1;
 
 struct Setup {
   std::string name;
@@ -40,6 +37,7 @@ struct Case {
   std::string file;  // in the model's folder
   Setup setup;
   uint32_t chunk;
+  double eight_bit_divergence;  // cases() says what it is
 };
 
 void PrintTo(const Case& c, std::ostream* out) {
@@ -90,7 +88,8 @@ TEST_P(Architectures, EveryStageIsTheGolden) {
   ASSERT_EQ(golden->stages.size(), tap.records().size());
   if (c.setup.kv_type == QuantType::kQ8_0) {
     const Golden::Stage& last = golden->stages.back();
-    EXPECT_LE(mean_divergence(*logits, last.rows.values, last.rows.columns), kEightBitDivergence);
+    EXPECT_LE(mean_divergence(*logits, last.rows.values, last.rows.columns),
+              c.eight_bit_divergence);
     return;
   }
   for (const Golden::Stage& stage : golden->stages) {
@@ -125,19 +124,25 @@ std::vector<Case> cases() {
     setup.kv_type = QuantType::kQ8_0;
     return setup;
   };
+  // A cache of q8_0 has 8 bits of the greatest of 32 values. That can tip a router which hesitates,
+  // so not the stages are held but the logits as a whole: their mean divergence, in nats, a quarter
+  // above what each model has. A cache whose scales are 1/16 too great has 2.8 to 87 times as
+  // much, one with a wrong sign in each row 0.35 and more.
   struct Model {
     const char* name;
     uint32_t layers;
     bool gguf;
+    double eight_bit_divergence = 0;
   };
   std::vector<Case> all;
   for (const Model& model :
        {Model{"llama", 3, true}, Model{"llama3-scaling-tied", 3, true}, Model{"qwen2", 3, true},
         Model{"qwen3-yarn", 3, true}, Model{"qwen3-yarn-attn-factor", 3, true},
-        Model{"qwen3-fp8", 2, false}, Model{"deepseek-v2-lite", 3, true},
-        Model{"deepseek-v2-groups", 3, true}, Model{"deepseek-v3", 5, true},
-        Model{"deepseek-v3-one-group", 3, true}, Model{"deepseek-v3-fp8", 2, false},
-        Model{"deepseek-v2-every-second", 4, false}, Model{"deepseek-v3-mtp", 2, true}}) {
+        Model{"qwen3-fp8", 2, false}, Model{"deepseek-v2-lite", 3, true, 0.0144},
+        Model{"deepseek-v2-groups", 3, true, 0.0060}, Model{"deepseek-v3", 5, true, 0.080},
+        Model{"deepseek-v3-one-group", 3, true, 0.053}, Model{"deepseek-v3-fp8", 2, false, 0.0014},
+        Model{"deepseek-v2-every-second", 4, false, 0.0029},
+        Model{"deepseek-v3-mtp", 2, true, 0.0001}}) {
     for (const char* file : {"hf", "model.gguf"}) {
       if (file == std::string("model.gguf") && !model.gguf) continue;
       for (const Setup& setup :
@@ -147,7 +152,7 @@ std::vector<Case> cases() {
         const bool latent = std::string_view(model.name).starts_with("deepseek");
         if (setup.kv_type == QuantType::kQ8_0 && !latent) continue;
         for (const uint32_t chunk : {64u, 7u, 1u}) {
-          Case c = {model.name, file, setup, chunk};
+          Case c = {model.name, file, setup, chunk, model.eight_bit_divergence};
           if (!c.setup.layer_splits.empty()) c.setup.layer_splits.back() = model.layers;
           all.push_back(c);
         }
