@@ -5,8 +5,8 @@
 #include "base/sizes.h"
 #include "cli/line_editor.h"
 #include "cli/pull_model.h"
-#include "hub/model_store.h"
-#include "hub/speed_meter.h"
+#include "hub/caches/model_store.h"
+#include "hub/transfer/speed_meter.h"
 
 namespace hadal {
 namespace {

@@ -3,7 +3,7 @@
 
 #include "base/sizes.h"
 #include "cli/pull_model.h"
-#include "hub/model_store.h"
+#include "hub/caches/model_store.h"
 
 namespace hadal {
 namespace {

@@ -9,7 +9,7 @@
 #include "base/sizes.h"
 #include "cli/chat.h"
 #include "cli/sampling_options.h"
-#include "hub/pulled_models.h"
+#include "hub/caches/pulled_models.h"
 #include "measure/bench.h"
 
 namespace hadal {

@@ -5,7 +5,7 @@
 
 #include "cli/command_line.h"
 #include "file/model_file.h"
-#include "hub/model_store.h"
+#include "hub/caches/model_store.h"
 #include "text/tokenizer.h"
 
 namespace hadal {

@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "hub/curl_handle.h"
-#include "hub/hub_site.h"
-#include "hub/transfer_plan.h"
+#include "hub/network/curl_handle.h"
+#include "hub/sites/hub_site.h"
+#include "hub/transfer/transfer_plan.h"
 
 namespace hadal {
 

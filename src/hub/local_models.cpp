@@ -6,10 +6,10 @@
 #include "base/sizes.h"
 #include "file/text_file.h"
 #include "file/weight_index.h"
-#include "hub/hugging_face_cache.h"
-#include "hub/model_variants.h"
-#include "hub/modelscope_cache.h"
+#include "hub/caches/hugging_face_cache.h"
+#include "hub/caches/modelscope_cache.h"
 #include "hub/pull.h"
+#include "hub/sites/model_variants.h"
 
 namespace hadal {
 namespace {

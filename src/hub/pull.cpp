@@ -9,12 +9,12 @@
 #include <system_error>
 
 #include "base/sizes.h"
-#include "hub/file_digest.h"
-#include "hub/file_lock.h"
-#include "hub/hugging_face_cache.h"
+#include "hub/caches/hugging_face_cache.h"
+#include "hub/disk/file_digest.h"
+#include "hub/disk/file_lock.h"
 #include "hub/pull_plan.h"
-#include "hub/pypi_source.h"
-#include "hub/speed_meter.h"
+#include "hub/sites/pypi_source.h"
+#include "hub/transfer/speed_meter.h"
 
 namespace hadal {
 namespace {

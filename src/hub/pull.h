@@ -9,9 +9,9 @@
 #include <optional>
 #include <string>
 
-#include "hub/catalogue.h"
+#include "hub/caches/pulled_models.h"
 #include "hub/hub_options.h"
-#include "hub/pulled_models.h"
+#include "hub/names/catalogue.h"
 
 namespace hadal {
 

@@ -7,10 +7,10 @@
 #include <cstring>
 
 #include "base/sizes.h"
-#include "hub/catalogue.h"
-#include "hub/file_digest.h"
-#include "hub/hugging_face_cache.h"
-#include "hub/modelscope_cache.h"
+#include "hub/caches/hugging_face_cache.h"
+#include "hub/caches/modelscope_cache.h"
+#include "hub/disk/file_digest.h"
+#include "hub/names/catalogue.h"
 
 namespace hadal {
 namespace {

@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "hub/hub_offers.h"
-#include "hub/model_variants.h"
-#include "hub/pulled_models.h"
-#include "hub/transfer.h"
+#include "hub/caches/pulled_models.h"
+#include "hub/sites/hub_offers.h"
+#include "hub/sites/model_variants.h"
+#include "hub/transfer/transfer.h"
 
 namespace hadal {
 

@@ -5,11 +5,11 @@
 #include <string>
 #include <string_view>
 
-#include "hub/catalogue.h"
-#include "hub/http_rules.h"
-#include "hub/hub_listing.h"
-#include "hub/model_reference.h"
-#include "hub/model_variants.h"
+#include "hub/names/catalogue.h"
+#include "hub/names/model_reference.h"
+#include "hub/network/http_rules.h"
+#include "hub/sites/hub_listing.h"
+#include "hub/sites/model_variants.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace hadal;
