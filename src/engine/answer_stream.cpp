@@ -20,11 +20,11 @@ TextStreamOptions stream_options(const GenerationOptions& options, bool thinking
 
 AnswerStream::AnswerStream(const Tokenizer& tokenizer, bool thinking_open,
                            const GenerationOptions& options, std::vector<TokenId> thinking_close,
-                           const std::function<bool(const TextDelta&)>& on_delta)
+                           std::shared_ptr<AnswerSink> sink)
     : tokenizer_(tokenizer),
       thinking_budget_(options.thinking_budget),
-      on_delta_(on_delta),
       thinking_close_(std::move(thinking_close)),
+      sink_(std::move(sink)),
       stream_(stream_options(options, thinking_open)) {}
 
 TokenDecision AnswerStream::on_token(TokenId token) {
@@ -42,6 +42,7 @@ TokenDecision AnswerStream::on_token(TokenId token) {
 }
 
 void AnswerStream::on_finish(FinishReason reason, const Usage& usage, std::string_view error) {
+  unwanted_ = unwanted_ || reason == FinishReason::kCancelled;
   if (!unwanted_) hand_out(stream_.finish());
   answer_.reason = unwanted_ ? FinishReason::kCancelled : reason;
   answer_.usage = usage;
@@ -50,13 +51,7 @@ void AnswerStream::on_finish(FinishReason reason, const Usage& usage, std::strin
     answer_.reason = FinishReason::kStopped;
     answer_.stop_string = stream_.stop_string();
   }
-  error_ = error;
-  finished_ = true;
-}
-
-bool AnswerStream::still_wanted() {
-  if (!unwanted_ && on_delta_ && !on_delta_({})) unwanted_ = true;
-  return !unwanted_;
+  sink_->on_finish(std::move(answer_), error);
 }
 
 // Control tokens are no text, but for those that mark thinking.
@@ -70,7 +65,7 @@ void AnswerStream::hand_out(const TextDelta& delta) {
   answer_.thinking += delta.thinking;
   answer_.text += delta.answer;
   if (delta.thinking.empty() && delta.answer.empty()) return;
-  if (!unwanted_ && on_delta_ && !on_delta_(delta)) unwanted_ = true;
+  if (!unwanted_ && !sink_->on_delta(delta)) unwanted_ = true;
 }
 
 }  // namespace hadal

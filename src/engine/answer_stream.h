@@ -1,8 +1,8 @@
-// The reader of one answer: tokens become text for a caller and an Answer at the end; stop strings
-// and the thinking budget are acted on. Lives as long as its request.
+// The reader of one request's tokens: they become text for an AnswerSink and an Answer at the end;
+// stop strings and the thinking budget are acted on. Lives as long as its request.
 #pragma once
 
-#include <functional>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -15,19 +15,12 @@ namespace hadal {
 
 class AnswerStream : public TokenSink {
  public:
-  // thinking_close: the tokens a used-up thinking budget forces. tokenizer, options and on_delta
-  // outlive the stream.
+  // thinking_close: the tokens a used-up thinking budget forces. tokenizer outlives the stream.
   AnswerStream(const Tokenizer& tokenizer, bool thinking_open, const GenerationOptions& options,
-               std::vector<TokenId> thinking_close,
-               const std::function<bool(const TextDelta&)>& on_delta);
+               std::vector<TokenId> thinking_close, std::shared_ptr<AnswerSink> sink);
 
   TokenDecision on_token(TokenId token) override;
   void on_finish(FinishReason reason, const Usage& usage, std::string_view error) override;
-
-  bool finished() const { return finished_; }
-  bool still_wanted();  // asks the caller, with an empty delta
-  const std::string& error() const { return error_; }
-  Answer take_answer() { return std::move(answer_); }
 
  private:
   std::string_view visible_bytes(TokenId token) const;
@@ -35,14 +28,12 @@ class AnswerStream : public TokenSink {
 
   const Tokenizer& tokenizer_;
   const std::optional<uint32_t> thinking_budget_;
-  const std::function<bool(const TextDelta&)>& on_delta_;
   std::vector<TokenId> thinking_close_;
+  std::shared_ptr<AnswerSink> sink_;
   TextStream stream_;
   Answer answer_;
-  std::string error_;
-  bool unwanted_ = false;  // the caller said so
+  bool unwanted_ = false;  // the sink said so
   bool closed_by_budget_ = false;
-  bool finished_ = false;
 };
 
 }  // namespace hadal

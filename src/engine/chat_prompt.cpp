@@ -72,12 +72,14 @@ void add_bos(const Tokenizer& tokenizer, std::vector<TokenId>& tokens) {
 Result<Prompt> make_chat_prompt(const ChatTemplate& chat_template, const Tokenizer& tokenizer,
                                 const nlohmann::ordered_json& messages, const ChatOptions& options,
                                 bool knows_thinking) {
-  nlohmann::ordered_json variables = nlohmann::ordered_json::object();
+  nlohmann::ordered_json variables =
+      options.variables != nullptr ? *options.variables : nlohmann::ordered_json::object();
   if (options.thinking != Thinking::kModelDefault) {
     for (const char* name : kSwitches) variables[name] = options.thinking == Thinking::kOn;
   }
   HADAL_TRY(RenderedPrompt rendered,
             chat_template.render({.messages = &messages,
+                                  .tools = options.tools,
                                   .variables = &variables,
                                   .special_tokens = special_tokens(tokenizer),
                                   .local_time = local_time(options.now_seconds)}));

@@ -16,6 +16,7 @@ struct Generator::State {
   std::shared_ptr<const ModelFile> file;
   std::unique_ptr<Tokenizer> tokenizer;
   std::optional<Result<ChatTemplate>> chat_template;  // an unreadable one is the asker's error
+  std::string chat_template_source;
   bool knows_thinking = false;
   SamplingOptions default_sampling;
   std::vector<TokenId> end_tokens;
@@ -40,6 +41,35 @@ bool carries_tokenizer(const ModelFile& file) {
   }
   return false;
 }
+
+// What generate() waits for.
+class CallerSink : public AnswerSink {
+ public:
+  explicit CallerSink(const std::function<bool(const TextDelta&)>& on_delta)
+      : on_delta_(on_delta) {}
+
+  bool on_delta(const TextDelta& delta) override {
+    unwanted_ = unwanted_ || (on_delta_ && !on_delta_(delta));
+    return !unwanted_;
+  }
+  void on_finish(Answer answer, std::string_view error) override {
+    answer_ = std::move(answer);
+    finished_ = true;
+    error_ = error;
+  }
+
+  bool finished() const { return finished_; }
+  Result<Answer> take() {
+    if (answer_.reason == FinishReason::kFailed) return fail("{}", error_);
+    return std::move(answer_);
+  }
+
+ private:
+  const std::function<bool(const TextDelta&)>& on_delta_;
+  Answer answer_;
+  std::string error_;
+  bool unwanted_ = false, finished_ = false;
+};
 
 }  // namespace
 
@@ -73,6 +103,13 @@ const SamplingOptions& Generator::default_sampling() const {
   return state_->default_sampling;
 }
 
+const std::string& Generator::chat_template_source() const {
+  return state_->chat_template_source;
+}
+bool Generator::knows_thinking() const {
+  return state_->knows_thinking;
+}
+
 Result<Prompt> Generator::chat_prompt(const nlohmann::ordered_json& messages,
                                       const ChatOptions& options) const {
   const State& s = *state_;
@@ -91,8 +128,8 @@ Result<Prompt> Generator::raw_prompt(std::string_view text) const {
   return make_raw_prompt(*s.tokenizer, text);
 }
 
-Result<Answer> Generator::generate(const Prompt& prompt, const GenerationOptions& options,
-                                   const std::function<bool(const TextDelta&)>& on_delta) {
+Result<RequestId> Generator::submit(const Prompt& prompt, const GenerationOptions& options,
+                                    std::shared_ptr<AnswerSink> sink) {
   State& s = *state_;
   if (!s.tokenizer) return fail("{}: the model has no tokenizer", s.file->path().string());
   Request request{.prompt = prompt.tokens,
@@ -105,18 +142,22 @@ Result<Answer> Generator::generate(const Prompt& prompt, const GenerationOptions
     request.prompt.insert(request.prompt.end(), s.thinking_close.begin(), s.thinking_close.end());
     thinking_open = false;
   }
-  const auto stream = std::make_shared<AnswerStream>(*s.tokenizer, thinking_open, options,
-                                                     s.thinking_close, on_delta);
-  request.sink = stream;
-  HADAL_TRY(const RequestId id, s.engine->submit(std::move(request)));
-  while (!stream->finished()) {
-    HADAL_TRY(const bool worked, s.engine->step());
-    CHECK(worked || stream->finished());
-    if (!stream->finished() && !stream->still_wanted()) s.engine->cancel(id);
+  request.sink = std::make_shared<AnswerStream>(*s.tokenizer, thinking_open, options,
+                                                s.thinking_close, std::move(sink));
+  return s.engine->submit(std::move(request));
+}
+
+Result<Answer> Generator::generate(const Prompt& prompt, const GenerationOptions& options,
+                                   const std::function<bool(const TextDelta&)>& on_delta) {
+  Engine& engine = *state_->engine;
+  const auto sink = std::make_shared<CallerSink>(on_delta);
+  HADAL_TRY(const RequestId id, submit(prompt, options, sink));
+  while (!sink->finished()) {
+    HADAL_TRY(const bool worked, engine.step());
+    CHECK(worked || sink->finished());
+    if (!sink->finished() && !sink->on_delta({})) engine.cancel(id);
   }
-  Answer answer = stream->take_answer();
-  if (answer.reason == FinishReason::kFailed) return fail("{}", stream->error());
-  return answer;
+  return sink->take();
 }
 
 Status Generator::State::open_text(const GeneratorOptions& options) {
@@ -146,6 +187,7 @@ void Generator::State::open_template(const GeneratorOptions& options) {
   if (!source) return;
   knows_thinking = knows_thinking || source->find(kThinkEnd) != std::string::npos;
   chat_template.emplace(ChatTemplate::parse(*source));
+  chat_template_source = std::move(*source);
 }
 
 std::optional<std::string> Generator::State::builtin_source() const {

@@ -36,6 +36,10 @@ enum class Thinking : uint8_t {
 struct ChatOptions {
   Thinking thinking = Thinking::kModelDefault;
   int64_t now_seconds = 0;  // for templates that print the date; seconds since 1970
+  // What the model may call, and further variables of the template; null: none. They outlive the
+  // call that is given them.
+  const nlohmann::ordered_json* tools = nullptr;      // [{"type": "function", "function": {...}}]
+  const nlohmann::ordered_json* variables = nullptr;  // {"name": value}
 };
 
 struct Prompt {
@@ -61,6 +65,16 @@ struct Answer {
   uint32_t thinking_tokens = 0;
 };
 
+// The reader of a submitted answer. Its calls come on the engine thread.
+class AnswerSink {
+ public:
+  virtual ~AnswerSink() = default;
+  // Each piece as it becomes certain; false: no more is wanted, the answer ends as kCancelled.
+  virtual bool on_delta(const TextDelta& delta) = 0;
+  // Exactly once, the last call. error: what went wrong, with kFailed.
+  virtual void on_finish(Answer answer, std::string_view error) = 0;
+};
+
 class Generator {
  public:
   // Errors: everything ModelFile, Tokenizer, ChatTemplate and Engine can say. A file without a
@@ -72,8 +86,10 @@ class Generator {
 
   Engine& engine();
   const ModelFile& file() const;
-  const Tokenizer* tokenizer() const;  // null: the model has none
-  bool has_chat_template() const;      // its own, a built-in one or the option's
+  const Tokenizer* tokenizer() const;               // null: the model has none
+  bool has_chat_template() const;                   // its own, a built-in one or the option's
+  const std::string& chat_template_source() const;  // "": there is none
+  bool knows_thinking() const;                      // the template or the vocabulary has <think>
   // generation_config.json or general.sampling.* of the file, over R1's recommendation (0.6, 0.95).
   const SamplingOptions& default_sampling() const;
 
@@ -83,6 +99,11 @@ class Generator {
                              const ChatOptions& options) const;
   // No template; BOS where the tokenizer adds it. Special tokens are not read.
   Result<Prompt> raw_prompt(std::string_view text) const;
+
+  // Queues an answer, from any thread; whoever drives engine().step() gives it its tokens. The
+  // request can be cancelled by its id. Errors: as Engine::submit.
+  Result<RequestId> submit(const Prompt& prompt, const GenerationOptions& options,
+                           std::shared_ptr<AnswerSink> sink);
 
   // Runs one prompt to its end on this thread. on_delta gets each piece as it becomes certain, and
   // an empty one after each step, so that a long prompt can be left too; returning false cancels.
