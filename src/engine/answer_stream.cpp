@@ -1,6 +1,7 @@
 #include "engine/answer_stream.h"
 
 #include "engine/chat_prompt.h"
+#include "text/tool_calls.h"
 
 namespace hadal {
 
@@ -54,11 +55,12 @@ void AnswerStream::on_finish(FinishReason reason, const Usage& usage, std::strin
   sink_->on_finish(std::move(answer_), error);
 }
 
-// Control tokens are no text, but for those that mark thinking.
+// Control tokens are no text, but for those that mark thinking and tool calls.
 std::string_view AnswerStream::visible_bytes(TokenId token) const {
   const std::string_view bytes = tokenizer_.token_bytes(token);
-  if (tokenizer_.is_special(token) && bytes != kThinkBegin && bytes != kThinkEnd) return {};
-  return bytes;
+  const bool text = !tokenizer_.is_special(token) || bytes == kThinkBegin || bytes == kThinkEnd ||
+                    ToolCallStream::is_mark(bytes);
+  return text ? bytes : std::string_view();
 }
 
 void AnswerStream::hand_out(const TextDelta& delta) {

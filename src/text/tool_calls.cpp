@@ -175,6 +175,10 @@ constexpr ToolCallStream::Form kForms[] = {
     {"<tool_call>", "</tool_call>", read_hermes},
 };
 
+// What vocabularies have as tokens between an opening and its closing.
+constexpr std::string_view kInnerMarks[] = {"<｜tool▁call▁begin｜>", "<｜tool▁sep｜>",
+                                            "<｜tool▁call▁end｜>", "｜DSML｜"};
+
 // The longest end of `text` that is a beginning of `wanted`, but not all of it.
 size_t begun(std::string_view text, std::string_view wanted) {
   for (size_t size = std::min(text.size(), wanted.size() - 1); size > 0; --size) {
@@ -192,6 +196,13 @@ ToolCallStream::ToolCallStream(std::string_view chat_template) {
     const bool mentioned = chat_template.find(form.opening) != std::string_view::npos;
     if (mentioned || (dsml && form.read == read_dsml)) forms_.push_back(&form);
   }
+}
+
+bool ToolCallStream::is_mark(std::string_view token) {
+  return std::ranges::find(kInnerMarks, token) != std::end(kInnerMarks) ||
+         std::ranges::any_of(kForms, [&](const Form& form) {
+           return token == form.opening || token == form.closing;
+         });
 }
 
 ToolCallDelta ToolCallStream::push(std::string_view text) {

@@ -38,6 +38,10 @@ class ToolCallStream {
   ToolCallDelta push(std::string_view text);
   ToolCallDelta finish();
 
+  // Whether a token of this spelling is a mark of some form. It has to be among the text that the
+  // stream is given even where the vocabulary has it as a control token, as GGUFs have DeepSeek's.
+  static bool is_mark(std::string_view token);
+
   bool looks_for_calls() const { return !forms_.empty(); }
   size_t calls() const { return calls_; }
 

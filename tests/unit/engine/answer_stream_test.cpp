@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "byte_tokenizer.h"
+#include "text/tool_calls.h"
 
 namespace hadal {
 namespace {
@@ -108,6 +109,24 @@ TEST(AnswerStream, ControlTokensAreNoText) {
   Listener run;
   run(join({bytes("a"), {ByteTokenizer::kOther}, bytes("b"), {100000}}));
   EXPECT_EQ(run.answer.text, "ab");
+}
+
+// To a GGUF DeepSeek's marks of tool calls are control tokens; without them nobody could read
+// calls.
+TEST(AnswerStream, TheMarksOfToolCallsAreText) {
+  Listener run;
+  run(join({bytes("I look."),
+            {ByteTokenizer::kCallsBegin, ByteTokenizer::kCallBegin},
+            bytes("function"),
+            {ByteTokenizer::kCallSeparator},
+            bytes("now\n```json\n{\"zone\": \"UTC\"}\n```"),
+            {ByteTokenizer::kCallEnd, ByteTokenizer::kCallsEnd, ByteTokenizer::kEnd}}));
+  ToolCallStream calls("{{ '<｜tool▁calls▁begin｜>' }}");
+  const ToolCallDelta delta = calls.push(run.answer.text);
+  EXPECT_EQ(delta.text, "I look.");
+  ASSERT_EQ(delta.calls.size(), 1u);
+  EXPECT_EQ(delta.calls[0].name, "now");
+  EXPECT_EQ(delta.calls[0].arguments, "{\"zone\": \"UTC\"}");
 }
 
 TEST(AnswerStream, StopsAtAStopStringAcrossTokens) {

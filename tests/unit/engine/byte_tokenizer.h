@@ -11,7 +11,9 @@ namespace hadal {
 
 class ByteTokenizer : public Tokenizer {
  public:
-  static constexpr TokenId kBos = 256, kEnd = 257, kThink = 258, kThinkEnd = 259, kOther = 260;
+  static constexpr TokenId kBos = 256, kEnd = 257, kThink = 258, kThinkEnd = 259, kOther = 260,
+                           kCallsBegin = 261, kCallBegin = 262, kCallSeparator = 263,
+                           kCallEnd = 264, kCallsEnd = 265;
 
   bool wants_bos = true;
 
@@ -67,8 +69,16 @@ class ByteTokenizer : public Tokenizer {
   std::string_view pre_tokenizer() const override { return ""; }
 
  private:
-  static constexpr std::array<std::string_view, 5> kSpecial = {"<s>", "</s>", "<think>", "</think>",
-                                                               "<|other|>"};
+  static constexpr std::array<std::string_view, 10> kSpecial = {"<s>",
+                                                                "</s>",
+                                                                "<think>",
+                                                                "</think>",
+                                                                "<|other|>",
+                                                                "<｜tool▁calls▁begin｜>",
+                                                                "<｜tool▁call▁begin｜>",
+                                                                "<｜tool▁sep｜>",
+                                                                "<｜tool▁call▁end｜>",
+                                                                "<｜tool▁calls▁end｜>"};
   std::vector<TokenId> end_tokens_ = {kEnd};
   std::string bytes_ = [] {
     std::string bytes;
