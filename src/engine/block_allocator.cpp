@@ -25,7 +25,8 @@ uint32_t BlockAllocator::match_prefix(std::span<const TokenId> tokens, BlockTabl
   const size_t full_blocks = (tokens.size() - 1) / block_tokens_;
   uint64_t parent = kNoParent;
   for (size_t i = 0; i < full_blocks; ++i) {
-    const uint32_t block = find(parent, tokens.subspan(i * block_tokens_, block_tokens_));
+    const uint32_t block =
+        find(table.salt, parent, tokens.subspan(i * block_tokens_, block_tokens_));
     if (block == kNone) break;
     hold(block);
     table.blocks.push_back(block);
@@ -58,7 +59,7 @@ void BlockAllocator::publish(BlockTable& table, std::span<const TokenId> tokens,
     const auto content = tokens.subspan(size_t{i} * block_tokens_, block_tokens_);
     const uint64_t parent = parent_serial(table, i);
     const uint32_t own = table.blocks[i];
-    const uint32_t known = find(parent, content);
+    const uint32_t known = find(table.salt, parent, content);
     if (known != kNone) {
       hold(known);
       let_go(own);
@@ -68,7 +69,8 @@ void BlockAllocator::publish(BlockTable& table, std::span<const TokenId> tokens,
       Record& record = records_[own];
       record.serial = next_serial_++;
       record.parent = parent;
-      uint32_t& head = buckets_[bucket(parent, content)];
+      record.salt = table.salt;
+      uint32_t& head = buckets_[bucket(table.salt, parent, content)];
       record.bucket_next = head;
       head = own;
     }
@@ -84,19 +86,23 @@ void BlockAllocator::release(BlockTable& table) {
   table.published = 0;
 }
 
-uint32_t BlockAllocator::bucket(uint64_t parent, std::span<const TokenId> tokens) const {
-  uint64_t hash = mix_bits(parent);
+uint32_t BlockAllocator::bucket(uint64_t salt, uint64_t parent,
+                                std::span<const TokenId> tokens) const {
+  uint64_t hash = mix_bits(mix_bits(salt) ^ parent);
   for (const TokenId token : tokens) hash = mix_bits(hash ^ static_cast<uint32_t>(token));
   return static_cast<uint32_t>(hash & (buckets_.size() - 1));
 }
 
-uint32_t BlockAllocator::find(uint64_t parent, std::span<const TokenId> tokens) const {
-  uint32_t block = buckets_[bucket(parent, tokens)];
+uint32_t BlockAllocator::find(uint64_t salt, uint64_t parent,
+                              std::span<const TokenId> tokens) const {
+  uint32_t block = buckets_[bucket(salt, parent, tokens)];
   while (block != kNone) {
-    if (records_[block].parent == parent && std::ranges::equal(block_tokens_of(block), tokens)) {
+    const Record& record = records_[block];
+    if (record.parent == parent && record.salt == salt &&
+        std::ranges::equal(block_tokens_of(block), tokens)) {
       return block;
     }
-    block = records_[block].bucket_next;
+    block = record.bucket_next;
   }
   return kNone;
 }
@@ -151,7 +157,7 @@ uint32_t BlockAllocator::take() {
 
 void BlockAllocator::unpublish(uint32_t block) {
   Record& record = records_[block];
-  uint32_t* link = &buckets_[bucket(record.parent, block_tokens_of(block))];
+  uint32_t* link = &buckets_[bucket(record.salt, record.parent, block_tokens_of(block))];
   while (*link != block) link = &records_[*link].bucket_next;
   *link = record.bucket_next;
   record.bucket_next = kNone;
@@ -194,7 +200,9 @@ bool BlockAllocator::consistent() const {
   for (uint32_t block = 0; block < records_.size(); ++block) {
     const Record& record = records_[block];
     if ((seen[block] == 0) != (record.references > 0)) return false;
-    if (record.serial != 0 && find(record.parent, block_tokens_of(block)) != block) return false;
+    if (record.serial != 0 && find(record.salt, record.parent, block_tokens_of(block)) != block) {
+      return false;
+    }
   }
   return true;
 }

@@ -12,7 +12,8 @@
 // A published block is identified by its parent block's serial number and its own tokens, so by
 // induction it stands for one exact prefix. The hash only finds candidates; parent and tokens are
 // compared, so a collision costs time and never a wrong past. Blocks of one content are kept once:
-// a sequence that computed what another has published shares the other's block from then on.
+// a sequence that computed what another has published shares the other's block from then on. All
+// this holds among tables of one salt: between two salts nothing is found, shared or swapped.
 //
 // Design after vLLM's block manager (arXiv 2309.06180, section 4) and SGLang's prefix reuse
 // (arXiv 2312.07104).
@@ -28,6 +29,7 @@ namespace hadal {
 
 // The blocks of one sequence, in the order of its positions. Changed by the allocator alone.
 struct BlockTable {
+  uint64_t salt = 0;  // set before the table's first block
   std::vector<uint32_t> blocks;
   uint32_t published = 0;  // how many of them, from the first, are full and findable
 };
@@ -46,9 +48,9 @@ class BlockAllocator {
     return (tokens + block_tokens_ - 1) / block_tokens_;
   }
 
-  // Puts the published blocks of the longest known prefix of `tokens` into `table` (empty before)
-  // and returns the number of tokens they hold: whole blocks, and always fewer than all tokens, so
-  // that something is left to compute logits from.
+  // Puts the published blocks of the longest prefix of `tokens` known to the table's salt into
+  // `table` (empty before) and returns the number of tokens they hold: whole blocks, and always
+  // fewer than all tokens, so that something is left to compute logits from.
   uint32_t match_prefix(std::span<const TokenId> tokens, BlockTable& table);
 
   // Adds blocks until the table has room for `tokens` tokens. False, and nothing changed, when
@@ -77,12 +79,13 @@ class BlockAllocator {
     uint32_t references = 0;
     uint64_t serial = 0;  // of the published content; 0: not published
     uint64_t parent = kNoParent;
+    uint64_t salt = 0;
     uint32_t bucket_next = kNone;           // of the hash bucket; published blocks
     uint32_t older = kNone, newer = kNone;  // in the order of use; cached blocks
   };
 
-  uint32_t bucket(uint64_t parent, std::span<const TokenId> tokens) const;
-  uint32_t find(uint64_t parent, std::span<const TokenId> tokens) const;
+  uint32_t bucket(uint64_t salt, uint64_t parent, std::span<const TokenId> tokens) const;
+  uint32_t find(uint64_t salt, uint64_t parent, std::span<const TokenId> tokens) const;
   std::span<TokenId> block_tokens_of(uint32_t block);
   std::span<const TokenId> block_tokens_of(uint32_t block) const;
   uint64_t parent_serial(const BlockTable& table, uint32_t index) const;

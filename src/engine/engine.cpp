@@ -97,8 +97,11 @@ const EngineInfo& Engine::info() const {
 std::span<const std::unique_ptr<Device>> Engine::devices() const {
   return state_->devices;
 }
-Result<RequestId> Engine::submit(Request request) {
+tl::expected<RequestId, Refusal> Engine::submit(Request request) {
   return state_->loop->submit(std::move(request));
+}
+EngineStatus Engine::status() const {
+  return state_->loop->status();
 }
 void Engine::cancel(RequestId id) {
   state_->loop->cancel(id);

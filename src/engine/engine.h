@@ -2,10 +2,11 @@
 // scheduler. Every step runs one forward over a batch that mixes prompt chunks and single decode
 // tokens; one user is a batch of one.
 //
-// Threads: submit() and cancel() from any thread; open(), step(), score() and the sinks' calls on
-// the engine thread.
+// Threads: submit(), cancel(), status() and info() from any thread; open(), step(), score() and the
+// sinks' and masks' calls on the engine thread.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -19,6 +20,7 @@
 #include "engine/sampler.h"
 #include "file/model_file.h"
 #include "model/weights.h"
+#include "text/grammar/token_mask.h"
 #include "text/tokenizer.h"
 
 namespace hadal {
@@ -74,6 +76,7 @@ enum class FinishReason : uint8_t {
   kCancelled,
   kFailed,  // a step failed: `error` says why
 };
+inline constexpr size_t kFinishReasons = 6;
 
 struct Usage {
   uint32_t prompt_tokens = 0;
@@ -81,6 +84,7 @@ struct Usage {
   uint32_t answer_tokens = 0;    // all that were generated, thinking and end token included
   uint32_t drafted_tokens = 0;   // guesses that steps computed
   uint32_t accepted_tokens = 0;  // of them, were right: so many steps fewer than answer tokens
+  double queue_seconds = 0;      // until its first step, part of prompt_seconds
   double prompt_seconds = 0;     // until the first token
   double decode_seconds = 0;     // from the first token to the last
 };
@@ -92,9 +96,24 @@ struct TokenDecision {
       force;  // the next tokens, in place of sampled ones (a thinking budget's end); usually empty
 };
 
+struct TokenProbability {
+  TokenId token = 0;
+  float log_probability = 0;  // natural logarithm; -infinity is possible
+};
+
+// Of one place of the answer: the model's own distribution over the whole vocabulary, before bias,
+// penalties, temperature and mask.
+struct LogProbabilities {
+  TokenProbability chosen;
+  std::span<const TokenProbability> top;  // likeliest first, equal ones by their number
+};
+
 class TokenSink {
  public:
   virtual ~TokenSink() = default;
+  // Right before the on_token() of the same token, where the request asked for it. Not of forced
+  // tokens, which nobody drew. The view is good during the call.
+  virtual void on_log_probabilities(const LogProbabilities&) {}
   // Every token but the end token, in order, forced ones too.
   virtual TokenDecision on_token(TokenId token) = 0;
   // Exactly once; the sink is not called again.
@@ -104,11 +123,60 @@ class TokenSink {
 using RequestId = uint64_t;
 
 struct Request {
+  static constexpr uint32_t kTopLogProbabilitiesMost = 20;
+
   std::vector<TokenId> prompt;  // not empty
   SamplingOptions sampling;
   uint32_t max_tokens = 0;          // 0: until the context is full
   std::vector<TokenId> end_tokens;  // any of these ends the answer
   std::shared_ptr<TokenSink> sink;
+
+  // Added to the logits of these tokens, once each time one is named; Sampler::check_bias.
+  std::vector<LogitBias> logit_bias;
+  // With each drawn token its log probability, and those of so many of the likeliest, at most
+  // kTopLogProbabilitiesMost. None: no log probabilities.
+  std::optional<uint32_t> top_log_probabilities;
+  // What the answer may be made of; null: anything. Its own of this request, at its beginning. End
+  // tokens are allowed where it may end, and nowhere else.
+  std::shared_ptr<TokenMask> mask;
+  // Prefixes are found in the cache only of requests with the same salt: who guesses another's
+  // prompt cannot tell from the time it takes. A secret a group of users; 0: shared by all.
+  uint64_t cache_salt = 0;
+  // Whose request it is. Requests of different keys are begun in turn, those of one key in the
+  // order they came (Scheduler).
+  uint64_t fairness_key = 0;
+};
+
+enum class RefusalKind : uint8_t {
+  kInvalid,  // something in the request is not as it must be
+  kPromptTooLong,
+  kQueueFull,  // may be sent again later
+  kNoMemory,   // the same
+  kClosed,     // the device or the file has failed: this engine takes no more
+};
+struct Refusal : Error {
+  RefusalKind kind = RefusalKind::kInvalid;
+};
+
+// How things stand behind the last step. Counters grow from the engine's opening on.
+struct EngineStatus {
+  uint32_t running = 0, waiting = 0;  // requests; those not yet seen by a step wait
+  uint32_t blocks_held = 0;           // of the cache, by those that run
+  uint32_t blocks_cached = 0;         // prefixes that later requests may find
+  uint32_t blocks_total = 0;
+  uint32_t block_tokens = 0;
+  uint64_t preemptions = 0;  // requests sent back for lack of blocks, to be computed again
+  uint64_t steps = 0;
+  uint64_t step_tokens = 0;     // sum over the steps: computed, drafts included
+  uint64_t step_sequences = 0;  // sum over the steps: the mean batch is this by steps
+  double step_seconds = 0;      // sum
+  uint32_t last_step_tokens = 0, last_step_sequences = 0;
+  double last_step_seconds = 0;
+  // Of requests, added as they begin to run (prompts) and as tokens come (answers).
+  uint64_t prompt_tokens = 0, cached_tokens = 0, answer_tokens = 0;
+  uint64_t drafted_tokens = 0, accepted_tokens = 0;
+  uint64_t requests_accepted = 0;
+  std::array<uint64_t, kFinishReasons> requests_finished = {};  // by FinishReason
 };
 
 class Engine {
@@ -127,9 +195,13 @@ class Engine {
   std::span<const std::unique_ptr<Device>> devices() const;
 
   // Errors: an empty prompt, a token outside the vocabulary, a prompt that does not fit the context
-  // (both numbers), bad sampling options, too many requests waiting.
-  Result<RequestId> submit(Request request);
-  void cancel(RequestId id);  // unknown ids are ignored: the request may just have ended
+  // (both numbers), bad sampling options or biases, too many requests waiting. Converts to
+  // Result<RequestId> where the kind does not matter.
+  tl::expected<RequestId, Refusal> submit(Request request);
+  // Ends it before the next step: the step that runs may still give it a token. Unknown ids are
+  // ignored: the request may just have ended.
+  void cancel(RequestId id);
+  EngineStatus status() const;
 
   // One model step for whoever waits. False: there was nothing to do. An error means that the
   // device or the file failed: all requests have been finished with kFailed, and the engine can be

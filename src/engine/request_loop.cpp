@@ -4,6 +4,8 @@
 #include <new>
 
 #include "base/check.h"
+#include "engine/answer_mask.h"
+#include "engine/log_probabilities.h"
 
 namespace hadal {
 
@@ -21,6 +23,10 @@ bool is_always(Speculation speculation) {
   return speculation == Speculation::kNgramAlways || speculation == Speculation::kMtpAlways;
 }
 
+tl::unexpected<Refusal> refuse(Refusal refusal) {
+  return tl::unexpected<Refusal>(std::move(refusal));
+}
+
 SchedulerOptions with_room_for_all(SchedulerOptions options) {
   options.waiting_max += options.sequences_max;  // arrivals are counted here, before they run
   return options;
@@ -35,9 +41,13 @@ struct RequestLoop::Active {
         prompt(std::move(given.prompt)),
         end_tokens(std::move(given.end_tokens)),
         sink(std::move(given.sink)),
-        sampler(given.sampling, vocabulary),
+        sampler(given.sampling, vocabulary, std::move(given.logit_bias)),
         max_tokens(given.max_tokens == 0 ? UINT32_MAX : given.max_tokens),
+        cache_salt(given.cache_salt),
+        fairness_key(given.fairness_key),
         submitted(time) {
+    if (given.top_log_probabilities) report.emplace(*given.top_log_probabilities);
+    if (given.mask) mask.emplace(std::move(given.mask), end_tokens, vocabulary);
     usage.prompt_tokens = static_cast<uint32_t>(prompt.size());
     room = context_tokens - usage.prompt_tokens;
     sampler.add_prompt(prompt);
@@ -58,6 +68,9 @@ struct RequestLoop::Active {
   Sampler sampler;
   uint32_t max_tokens;
   uint32_t room;  // tokens that the context has for the answer
+  const uint64_t cache_salt, fairness_key;
+  std::optional<LogProbabilityReport> report;
+  std::optional<AnswerMask> mask;
   double submitted, first_token = 0;
   Usage usage;
   FinishReason reason = FinishReason::kCancelled;
@@ -98,45 +111,66 @@ RequestLoop::RequestLoop(const SchedulerOptions& scheduler, uint32_t vocabulary,
   arrived_.reserve(requests);
   requests_.reserve(requests);
   broken_.reserve(kClosed.size());  // the destructor allocates nothing
+  publish_status();
 }
 
 RequestLoop::~RequestLoop() {
   close(kClosed, FinishReason::kCancelled);
 }
 
-Result<RequestId> RequestLoop::submit(Request request) {
+tl::expected<RequestId, Refusal> RequestLoop::submit(Request request) {
   CHECK(request.sink != nullptr);
-  HADAL_TRY_VOID(request.sampling.validate());
-  if (request.prompt.empty()) return fail("the prompt is empty");
+  try {
+    if (auto refusal = refusal_of(request)) return refuse(std::move(*refusal));
+    const double time = now_();
+    std::lock_guard lock(mutex_);
+    if (!broken_.empty()) return refuse({{broken_}, RefusalKind::kClosed});
+    if (requests_.size() >= scheduler_.options().waiting_max) {
+      return refuse({{fmt::format("{} requests are here already, as many as may wait and run",
+                                  requests_.size())},
+                     RefusalKind::kQueueFull});
+    }
+    const RequestId id = next_id_++;
+    requests_.emplace(id,
+                      std::make_unique<Active>(id, std::move(request), vocabulary_,
+                                               scheduler_.options().context_tokens, speculation_,
+                                               predictor_ ? &*predictor_ : nullptr, time));
+    arrived_.push_back(id);
+    ++status_.requests_accepted;
+    return id;
+  } catch (const std::bad_alloc&) {
+    return refuse({{"there is not enough memory for another request"}, RefusalKind::kNoMemory});
+  }
+}
+
+std::optional<Refusal> RequestLoop::refusal_of(const Request& request) const {
+  const auto invalid = [](std::string message) {
+    return Refusal{{std::move(message)}, RefusalKind::kInvalid};
+  };
+  if (Status good = request.sampling.validate(); !good) return invalid(good.error().message);
+  if (Status good = Sampler::check_bias(request.logit_bias, vocabulary_); !good) {
+    return invalid(good.error().message);
+  }
+  if (request.top_log_probabilities > Request::kTopLogProbabilitiesMost) {
+    return invalid(fmt::format("{} log probabilities a token are too many: at most {}",
+                               *request.top_log_probabilities,
+                               uint32_t{Request::kTopLogProbabilitiesMost}));
+  }
+  if (request.prompt.empty()) return invalid("the prompt is empty");
   for (const TokenId token : request.prompt) {
     if (token < 0 || static_cast<uint32_t>(token) >= vocabulary_) {
-      return fail("the prompt has a token {}, but the model's vocabulary has {} tokens", token,
-                  vocabulary_);
+      return invalid(
+          fmt::format("the prompt has a token {}, but the model's vocabulary has {} tokens", token,
+                      vocabulary_));
     }
   }
   const uint32_t context = scheduler_.options().context_tokens;
-  if (request.prompt.size() >= context) {
-    return fail(
-        "the prompt has {} tokens, but the context holds {} and an answer needs at least one of "
-        "them: shorten the prompt, or ask for a larger context",
-        request.prompt.size(), context);
-  }
-  try {
-    const double time = now_();
-    std::lock_guard lock(mutex_);
-    if (!broken_.empty()) return fail("{}", broken_);
-    if (requests_.size() >= scheduler_.options().waiting_max) {
-      return fail("{} requests are here already, as many as may wait and run", requests_.size());
-    }
-    const RequestId id = next_id_++;
-    requests_.emplace(
-        id, std::make_unique<Active>(id, std::move(request), vocabulary_, context, speculation_,
-                                     predictor_ ? &*predictor_ : nullptr, time));
-    arrived_.push_back(id);
-    return id;
-  } catch (const std::bad_alloc&) {
-    return fail("there is not enough memory for another request");
-  }
+  if (request.prompt.size() < context) return std::nullopt;
+  return Refusal{{fmt::format("the prompt has {} tokens, but the context holds {} and an answer "
+                              "needs at least one of them: shorten the prompt, or ask for a larger "
+                              "context",
+                              request.prompt.size(), context)},
+                 RefusalKind::kPromptTooLong};
 }
 
 void RequestLoop::cancel(RequestId id) {
@@ -152,11 +186,38 @@ bool RequestLoop::idle() {
   return requests_.empty();
 }
 
+EngineStatus RequestLoop::status() const {
+  std::lock_guard lock(mutex_);
+  EngineStatus status = status_;
+  status.waiting = static_cast<uint32_t>(requests_.size()) -
+                   std::min(status.running, static_cast<uint32_t>(requests_.size()));
+  return status;
+}
+
 Result<bool> RequestLoop::step() {
   {
     std::lock_guard lock(mutex_);
     if (!broken_.empty()) return fail("{}", broken_);
   }
+  Result<bool> worked = work();
+  publish_status();
+  return worked;
+}
+
+void RequestLoop::publish_status() {
+  const BlockAllocator& allocator = scheduler_.allocator();
+  counts_.running = scheduler_.running();
+  counts_.blocks_held = allocator.held_blocks();
+  counts_.blocks_cached = allocator.cached_blocks();
+  counts_.blocks_total = allocator.blocks();
+  counts_.block_tokens = allocator.block_tokens();
+  counts_.preemptions = scheduler_.preemptions();
+  std::lock_guard lock(mutex_);
+  counts_.requests_accepted = status_.requests_accepted;
+  status_ = counts_;
+}
+
+Result<bool> RequestLoop::work() {
   take_orders();
   step_drafts_ = 0;
   expected_accepted_ = 0;
@@ -169,13 +230,15 @@ Result<bool> RequestLoop::step() {
   if (step.empty()) return false;
 
   const double begin = now_();
+  begin_all(step, begin);
   Result<std::span<const float>> logits;
   try {
     logits = runner_.run(step.batch);
   } catch (const std::bad_alloc&) {
-    end_step_without_memory(step);
+    give_up_for_memory(step);
     return true;
   }
+  lacked_memory_ = false;
   if (!logits) {
     scheduler_.abort_step();
     close(logits.error().message, FinishReason::kFailed);
@@ -185,6 +248,7 @@ Result<bool> RequestLoop::step() {
   const double time = now_();
   const auto tokens = static_cast<uint32_t>(step.batch.tokens.size());
   if (tokens == step.batch.logit_rows.size()) costs_.measured(tokens, time - begin);
+  count_step(step, time - begin);
   const Status decided = decide_all(step, *logits, time);
   for (const RequestId id : ids_) finish(id);
   if (decided) return true;
@@ -283,7 +347,10 @@ void RequestLoop::take_orders() {
     Active& request = find(id);
     try {
       const uint32_t answer_max = std::min(request.max_tokens, request.room);
-      CHECK(scheduler_.add(id, std::move(request.prompt), answer_max));
+      CHECK(scheduler_.add(id, std::move(request.prompt),
+                           {.answer_max = answer_max,
+                            .cache_salt = request.cache_salt,
+                            .fairness_key = request.fairness_key}));
     } catch (const std::bad_alloc&) {
       request.fail_with("there is not enough memory for this request");
       finish(id);
@@ -295,14 +362,35 @@ void RequestLoop::take_orders() {
   }
 }
 
-void RequestLoop::end_step_without_memory(const Step& step) {
-  ids_.assign(step.sequences.begin(), step.sequences.end());
-  scheduler_.abort_step();
-  for (const RequestId id : ids_) {
-    scheduler_.cancel(id);
-    find(id).fail_with("there is not enough memory for a step of this request");
-    finish(id);
+void RequestLoop::begin_all(const Step& step, double time) {
+  for (const RequestId id : step.begun) {
+    Active& request = find(id);
+    request.usage.queue_seconds = time - request.submitted;
+    request.usage.cached_tokens = scheduler_.cached_tokens(id);
+    counts_.prompt_tokens += request.usage.prompt_tokens;
+    counts_.cached_tokens += request.usage.cached_tokens;
   }
+}
+
+// Memory may come back: the step is tried once more. If it lacks again, whoever came last goes, and
+// the others are tried without him.
+void RequestLoop::give_up_for_memory(const Step& step) {
+  const RequestId youngest = step.sequences.back();
+  scheduler_.abort_step();
+  if (!std::exchange(lacked_memory_, true)) return;
+  scheduler_.cancel(youngest);
+  find(youngest).fail_with("there is not enough memory for a step of this request");
+  finish(youngest);
+}
+
+void RequestLoop::count_step(const Step& step, double seconds) {
+  ++counts_.steps;
+  counts_.last_step_tokens = static_cast<uint32_t>(step.batch.tokens.size());
+  counts_.last_step_sequences = static_cast<uint32_t>(step.sequences.size());
+  counts_.last_step_seconds = seconds;
+  counts_.step_tokens += counts_.last_step_tokens;
+  counts_.step_sequences += counts_.last_step_sequences;
+  counts_.step_seconds += seconds;
 }
 
 // Guesses are asked for only in steps where everybody is answering: a chunk of a prompt hides what
@@ -362,11 +450,14 @@ void RequestLoop::decide(Active& request, std::span<const float> logits,
     next.finished = true;
   }
   next.tokens = std::span(request.next).first(request.usage.answer_tokens - answer_before);
+  counts_.answer_tokens += next.tokens.size();
   if (drafts.empty()) return;
   const auto drafted = static_cast<uint32_t>(drafts.size());
+  const uint32_t accepted = request.usage.accepted_tokens - accepted_before;
   request.usage.drafted_tokens += drafted;
-  request.acceptance.tried(request.draft_grade, drafted,
-                           request.usage.accepted_tokens - accepted_before);
+  counts_.drafted_tokens += drafted;
+  counts_.accepted_tokens += accepted;
+  request.acceptance.tried(request.draft_grade, drafted, accepted);
 }
 
 // One row's token after another, as long as each is what was guessed: then the next row's logits
@@ -374,29 +465,44 @@ void RequestLoop::decide(Active& request, std::span<const float> logits,
 void RequestLoop::take_rows(Active& request, std::span<const float> logits,
                             std::span<const TokenId> drafts, double time, Continuation& next) {
   for (size_t row = 0; row <= drafts.size(); ++row) {
-    const TokenId token = request.sampler.sample(logits.subspan(row * vocabulary_, vocabulary_));
-    if (token == Sampler::kNoToken) {
-      request.fail_with("the model's output has no number in it; its file may be damaged");
-      next.finished = true;
-      return;
-    }
+    const auto of_row = logits.subspan(row * vocabulary_, vocabulary_);
     if (request.usage.answer_tokens == 0) {
       request.first_token = time;
       request.usage.prompt_seconds = time - request.submitted;
-      request.usage.cached_tokens = scheduler_.cached_tokens(request.id);
     }
     request.usage.decode_seconds = time - request.first_token;
+    const TokenId token = draw(request, of_row, next);
+    if (next.finished) return;
     const bool guessed = row < drafts.size() && token == drafts[row];
     request.usage.accepted_tokens += guessed;
     request.next.push_back(token);
-    take_tokens(request, row, next);
+    take_tokens(request, row, of_row, next);
     if (next.finished || !guessed || request.next.size() > row + 1) return;
   }
 }
 
-// The tokens of `next` from `first` on, the sampled one and what the sink forces behind it, one by
-// one to the sink.
-void RequestLoop::take_tokens(Active& request, size_t first, Continuation& next) {
+// The token that the logits give; or the answer's end without one.
+TokenId RequestLoop::draw(Active& request, std::span<const float> logits, Continuation& next) {
+  const AnswerMask::Next may_come = request.mask ? request.mask->look() : AnswerMask::Next::kToken;
+  next.finished = may_come != AnswerMask::Next::kToken;
+  if (may_come == AnswerMask::Next::kEnd) request.reason = FinishReason::kEndToken;
+  if (may_come == AnswerMask::Next::kNothing) {
+    request.fail_with(
+        "no token of the vocabulary can go on with the form that the answer must have");
+  }
+  if (next.finished) return Sampler::kNoToken;
+  const TokenId token = request.sampler.sample(
+      logits, request.mask ? request.mask->allowed() : std::span<const uint32_t>());
+  if (token != Sampler::kNoToken) return token;
+  request.fail_with("the model's output has no number in it; its file may be damaged");
+  next.finished = true;
+  return token;
+}
+
+// The tokens of `next` from `first` on, the drawn one and what the sink forces behind it, one by
+// one to the sink. logits: that the first was drawn from.
+void RequestLoop::take_tokens(Active& request, size_t first, std::span<const float> logits,
+                              Continuation& next) {
   const auto end_with = [&](FinishReason reason) {
     request.reason = reason;
     next.finished = true;
@@ -408,6 +514,10 @@ void RequestLoop::take_tokens(Active& request, size_t first, Continuation& next)
       return end_with(FinishReason::kEndToken);
     }
     request.sampler.add(token);
+    if (request.mask) request.mask->accept(token);
+    if (request.report && i == first) {
+      request.sink->on_log_probabilities(request.report->of(logits, token));
+    }
     const TokenDecision decision = request.sink->on_token(token);
     if (decision.stop) return end_with(FinishReason::kStopped);
     if (request.usage.answer_tokens >= request.max_tokens) {
@@ -444,6 +554,7 @@ void RequestLoop::finish(RequestId id) {
     request = std::move(found->second);
     requests_.erase(found);
   }
+  ++counts_.requests_finished[static_cast<size_t>(request->reason)];
   try {
     request->sink->on_finish(request->reason, request->usage, request->error);
   } catch (const std::bad_alloc&) {

@@ -41,9 +41,10 @@ class RequestLoop : private DraftSource {
               DraftRunner* draft_runner = nullptr);
   ~RequestLoop() override;  // what runs still ends as kCancelled
 
-  Result<RequestId> submit(Request request);  // see Engine
+  tl::expected<RequestId, Refusal> submit(Request request);  // see Engine
   void cancel(RequestId id);
   Result<bool> step();
+  EngineStatus status() const;
 
   bool idle();
   Scheduler& scheduler() { return scheduler_; }
@@ -51,8 +52,13 @@ class RequestLoop : private DraftSource {
  private:
   struct Active;
 
+  std::optional<Refusal> refusal_of(const Request& request) const;
+  Result<bool> work();
   void take_orders();
-  void end_step_without_memory(const Step& step);
+  void begin_all(const Step& step, double time);
+  void give_up_for_memory(const Step& step);
+  void count_step(const Step& step, double seconds);
+  void publish_status();
   uint32_t propose(const DraftRoom& room, std::span<TokenId> into) override;
   bool complete(Active& request, const DraftRoom& room, std::span<TokenId> into);
   Status decide_all(const Step& step, std::span<const float> logits, double time);
@@ -62,7 +68,9 @@ class RequestLoop : private DraftSource {
               double time, Continuation& next);
   void take_rows(Active& request, std::span<const float> logits, std::span<const TokenId> drafts,
                  double time, Continuation& next);
-  void take_tokens(Active& request, size_t first, Continuation& next);
+  TokenId draw(Active& request, std::span<const float> logits, Continuation& next);
+  void take_tokens(Active& request, size_t first, std::span<const float> logits,
+                   Continuation& next);
   Active& find(RequestId id);
   void finish(RequestId id);
   void close(std::string_view message, FinishReason reason);
@@ -80,8 +88,11 @@ class RequestLoop : private DraftSource {
   double expected_accepted_ = 0;             // of them
   std::vector<Continuation> continuations_;  // of the step
   std::vector<RequestId> ids_, cancelled_ids_;  // of those that come or end in the step
+  bool lacked_memory_ = false;                  // the last step did
+  EngineStatus counts_;
 
-  std::mutex mutex_;  // guards what follows
+  mutable std::mutex mutex_;  // guards what follows
+  EngineStatus status_;       // as of the last step
   std::unordered_map<RequestId, std::unique_ptr<Active>> requests_;
   std::vector<RequestId> arrived_;  // not yet with the scheduler, in order
   std::string broken_;              // why no request is taken any more

@@ -23,6 +23,8 @@ constexpr float kLargest = std::numeric_limits<float>::max();
 // vector code's.
 constexpr size_t kGroup = 64;
 constexpr size_t kLanes = 16;
+constexpr size_t kMaskBits = 32;  // in a word of a mask
+static_assert(kGroup % kMaskBits == 0);
 
 struct Candidate {
   float weight;  // e^((logit - maximum) / temperature)
@@ -70,6 +72,7 @@ struct Sampler::State {
   uint32_t vocabulary = 0;
   size_t groups = 0;
   bool penalizes = false;
+  std::vector<LogitBias> logit_bias;
   float inverse_temperature = 1;
   uint32_t answer_tokens = 0;
 
@@ -86,6 +89,8 @@ struct Sampler::State {
 
   void see(TokenId token);
   void read_logits(std::span<const float> logits);
+  void forbid(std::span<const uint32_t> allowed);
+  void apply_bias();
   void apply_penalties();
   float find_maximum();
   TokenId first_of_value(float value) const;
@@ -101,12 +106,14 @@ struct Sampler::State {
   double draw() const { return random_unit(options.seed, answer_tokens); }
 };
 
-Sampler::Sampler(const SamplingOptions& options, uint32_t vocabulary)
+Sampler::Sampler(const SamplingOptions& options, uint32_t vocabulary,
+                 std::vector<LogitBias> logit_bias)
     : state_(std::make_unique<State>()) {
   CHECK(vocabulary > 0);
   State& s = *state_;
   s.options = options;
   s.vocabulary = vocabulary;
+  s.logit_bias = std::move(logit_bias);
   s.groups = (vocabulary + kGroup - 1) / kGroup;
   s.penalizes = options.repetition_penalty != 1.0f || options.presence_penalty != 0.0f ||
                 options.frequency_penalty != 0.0f;
@@ -141,10 +148,12 @@ void Sampler::add(TokenId token) {
   ++s.occurrences[static_cast<size_t>(token)];
 }
 
-TokenId Sampler::sample(std::span<const float> logits) {
+TokenId Sampler::sample(std::span<const float> logits, std::span<const uint32_t> allowed) {
   State& s = *state_;
   CHECK(logits.size() == s.vocabulary);
   s.read_logits(logits);
+  if (!allowed.empty()) s.forbid(allowed);
+  if (!s.logit_bias.empty()) s.apply_bias();
   if (s.penalizes) s.apply_penalties();
   const float maximum = s.find_maximum();
   if (maximum == kLowest) return kNoToken;
@@ -184,6 +193,23 @@ void Sampler::State::read_logits(std::span<const float> logits) {
     values[i] = number <= kLargest ? number : kLargest;
   }
   std::fill(values.begin() + static_cast<ptrdiff_t>(logits.size()), values.end(), kLowest);
+}
+
+void Sampler::State::forbid(std::span<const uint32_t> allowed) {
+  CHECK(allowed.size() == (size_t{vocabulary} + kMaskBits - 1) / kMaskBits);
+  for (size_t word = 0; word < allowed.size(); ++word) {
+    const uint32_t bits = allowed[word];
+    if (bits == UINT32_MAX) continue;
+    float* at = values.data() + word * kMaskBits;  // a group holds whole words
+    for (size_t bit = 0; bit < kMaskBits; ++bit) at[bit] = (bits >> bit) & 1 ? at[bit] : kLowest;
+  }
+}
+
+void Sampler::State::apply_bias() {
+  for (const auto& [token, bias] : logit_bias) {
+    float& value = values[static_cast<size_t>(token)];
+    if (value != kLowest) value = std::clamp(value + bias, -kLargest, kLargest);
+  }
 }
 
 void Sampler::State::apply_penalties() {
@@ -353,6 +379,24 @@ TokenId Sampler::State::draw_from_candidates() const {
     if (sum > target) return candidate.token;
   }
   return candidates.back().token;
+}
+
+Status Sampler::check_bias(std::span<const LogitBias> logit_bias, uint32_t vocabulary) {
+  if (logit_bias.size() > kBiasesMost) {
+    return fail("logit_bias names {} tokens; it may name at most {}", logit_bias.size(),
+                size_t{kBiasesMost});
+  }
+  for (const auto& [token, bias] : logit_bias) {
+    if (token < 0 || static_cast<uint32_t>(token) >= vocabulary) {
+      return fail("logit_bias names a token {}, but the model's vocabulary has {} tokens", token,
+                  vocabulary);
+    }
+    if (!(bias >= -kBiasLargest && bias <= kBiasLargest)) {
+      return fail("logit_bias of token {} is {}; it must be from {} to {}", token, bias,
+                  -kBiasLargest, float{kBiasLargest});
+    }
+  }
+  return {};
 }
 
 Status SamplingOptions::validate() const {

@@ -2,9 +2,10 @@
 // token, on every machine; equal scores go to the lowest id. Allocates nothing after construction.
 // One sampler a sequence; not shared between threads.
 //
-// Order: penalties, then temperature 0 = greedy; else the temperature, top-k, top-p, min-p, then
-// one draw. top-p and min-p look at the temperature's distribution (as Hugging Face has it);
-// top-p's share is of what top-k left; the most likely token always stays.
+// Order: what the mask forbids, biases, penalties, then temperature 0 = greedy; else the
+// temperature, top-k, top-p, min-p, then one draw. top-p and min-p look at the temperature's
+// distribution (as Hugging Face has it); top-p's share is of what top-k left; the most likely token
+// always stays.
 //
 // The draw is a function of the seed and of how many tokens the answer has (engine/random.h), so it
 // does not depend on the batch, and a forced token costs one draw like any other.
@@ -13,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "base/result.h"
 #include "text/tokenizer.h"
@@ -34,18 +36,31 @@ struct SamplingOptions {
   Status validate() const;
 };
 
+struct LogitBias {
+  TokenId token = 0;
+  float bias = 0;  // -100 as good as forbids a token, 100 as good as asks for it
+};
+
 class Sampler {
  public:
   static constexpr TokenId kNoToken = -1;
+  static constexpr size_t kBiasesMost = 1024;
+  static constexpr float kBiasLargest = 100;
 
-  Sampler(const SamplingOptions& options, uint32_t vocabulary);
+  // logit_bias: as check_bias wants it; a token named twice gets both.
+  Sampler(const SamplingOptions& options, uint32_t vocabulary,
+          std::vector<LogitBias> logit_bias = {});
   ~Sampler();
+
+  // Errors: too many, a token outside the vocabulary, a bias beyond kBiasLargest; with the figures.
+  static Status check_bias(std::span<const LogitBias> logit_bias, uint32_t vocabulary);
 
   void add_prompt(std::span<const TokenId> tokens);  // history for the repetition penalty
   void add(TokenId token);                           // a token of the answer, sampled or forced
-  // logits: [vocabulary]. Does not add. NaN and -infinity are never chosen; kNoToken when there is
+  // logits: [vocabulary]. allowed: a bit a token as in TokenMask::allowed; empty: all. Does not
+  // add. NaN and -infinity are never chosen, nor what is not allowed; kNoToken when there is
   // nothing else.
-  TokenId sample(std::span<const float> logits);
+  TokenId sample(std::span<const float> logits, std::span<const uint32_t> allowed = {});
 
  private:
   struct State;

@@ -16,6 +16,7 @@ struct Scheduler::Sequence {
   std::array<TokenId, kDraftTokensMax> drafts;
   uint32_t drafted = 0;  // of drafts, are in the step that is out
   uint32_t cached_tokens = 0;
+  uint64_t key = 0, turn = 0;
   bool was_admitted = false;
   BlockTable table;
 
@@ -51,6 +52,7 @@ Scheduler::Scheduler(const SchedulerOptions& options)
   logit_rows_.reserve(options_.logit_rows_max);
   row_starts_.reserve(size_t{options.sequences_max} + 1);
   sequences_.reserve(options.sequences_max);
+  begun_.reserve(options.sequences_max);
   samples_.reserve(options.sequences_max);
   followers_.reserve(options.sequences_max);
   clear_step();
@@ -58,18 +60,32 @@ Scheduler::Scheduler(const SchedulerOptions& options)
 
 Scheduler::~Scheduler() = default;
 
-bool Scheduler::add(SequenceId id, std::vector<TokenId> prompt, uint32_t answer_max) {
+bool Scheduler::add(SequenceId id, std::vector<TokenId> prompt, const SequenceOptions& options) {
   CHECK(!prompt.empty() && prompt.size() < options_.context_tokens);
   if (waiting_.size() >= options_.waiting_max) return false;
   auto sequence = std::make_unique<Sequence>();
   sequence->id = id;
   sequence->tokens = std::move(prompt);
   sequence->tokens_max = static_cast<uint32_t>(
-      std::min<uint64_t>(options_.context_tokens, uint64_t{sequence->size()} + answer_max));
+      std::min<uint64_t>(options_.context_tokens, uint64_t{sequence->size()} + options.answer_max));
   sequence->tokens.reserve(sequence->tokens_max);
   sequence->table.blocks.reserve(allocator_.blocks_for(sequence->tokens_max) + 1);
-  waiting_.push_back(std::move(sequence));
+  sequence->table.salt = options.cache_salt;
+  sequence->key = options.fairness_key;
+  sequence->turn = next_turn(options.fairness_key);
+  const auto place = std::ranges::partition_point(waiting_, [&](const auto& other) {
+    return other->was_admitted || other->turn <= sequence->turn;
+  });
+  waiting_.insert(place, std::move(sequence));
   return true;
+}
+
+uint64_t Scheduler::next_turn(uint64_t key) const {
+  uint64_t last = turn_;
+  for (const auto& other : waiting_) {
+    if (other->key == key) last = std::max(last, other->turn);
+  }
+  return last + 1;
 }
 
 bool Scheduler::cancel(SequenceId id) {
@@ -104,6 +120,7 @@ Step Scheduler::next_step(DraftSource* drafts) {
   step.batch.layout.blocks_per_sequence_max = blocks_per_sequence_max();
   step.batch.logit_rows = logit_rows_;
   step.sequences = sequences_;
+  step.begun = begun_;
   step.followers = followers_;
   step.samples = samples_;
   step.row_starts = row_starts_;
@@ -194,8 +211,11 @@ void Scheduler::admit_waiting(uint32_t& tokens_left) {
       sequence.computed = 0;
       return;  // nobody overtakes
     }
-    if (!sequence.was_admitted) sequence.cached_tokens = sequence.computed;
-    sequence.was_admitted = true;
+    if (!std::exchange(sequence.was_admitted, true)) {
+      sequence.cached_tokens = sequence.computed;
+      turn_ = sequence.turn;
+      begun_.push_back(sequence.id);
+    }
     const uint32_t count = std::min(sequence.pending(), tokens_left);
     CHECK(allocator_.grow(sequence.table, sequence.computed + count));
     promised += blocks_missing(sequence);
@@ -301,6 +321,7 @@ void Scheduler::clear_step() {
   logit_rows_.clear();
   row_starts_.assign(1, 0);
   sequences_.clear();
+  begun_.clear();
   followers_.clear();
   samples_.clear();
 }

@@ -1,7 +1,13 @@
-// Who gets what part of the next step. Sequences wait in the order they came, run together, and
-// share a step's tokens: first one token for each that is answering, then prompt chunks, oldest
-// first (chunked prefill mixed with decode: arXiv 2308.16369), last drafts. No clock, no device, no
-// I/O, no thread of its own: a test runs it a million steps; the same calls give the same steps.
+// Who gets what part of the next step. Sequences wait their turn, run together, and share a step's
+// tokens: first one token for each that is answering, then prompt chunks, oldest first (chunked
+// prefill mixed with decode: arXiv 2308.16369), last drafts. No clock, no device, no I/O, no thread
+// of its own: a test runs it a million steps; the same calls give the same steps.
+//
+// Turns: sequences have a fairness key, whose they are. Those of one key are admitted in the order
+// they came; each takes its key's next turn (the number behind its last one that waits, or behind
+// the one that was admitted last), and the lowest turn is admitted first. So keys go round robin,
+// whoever floods the queue waits behind his own, and a newcomer waits for one sequence a key, at
+// most, before him. Older means, here and below: admitted earlier.
 //
 // Drafts: guesses of what follows an answer's last token, computed in the same step as that token,
 // with logits for each (speculative decoding: arXiv 2211.17192). commit() is told what really
@@ -43,12 +49,19 @@ struct SchedulerOptions {
   uint32_t logit_rows_max = 0;  // of a step; at least sequences_max, 0: that. More serve drafts
 };
 
+struct SequenceOptions {
+  uint32_t answer_max = 0;    // the most that commit() will add
+  uint64_t cache_salt = 0;    // prefixes are shared among sequences of one salt
+  uint64_t fairness_key = 0;  // whose it is
+};
+
 inline constexpr TokenId kNoFollower = -1;
 
 // Views into the scheduler, good until commit() or abort_step().
 struct Step {
   Batch batch;
   std::span<const SequenceId> sequences;  // of the batch, in its order; oldest first
+  std::span<const SequenceId> begun;      // of them, those in their first step
   // [sequences]: of whose prompt there is more to come, its next token; of others kNoFollower.
   std::span<const TokenId> followers;
   std::span<const SequenceId> samples;  // whose next token logits are there for, in that order
@@ -92,9 +105,9 @@ class Scheduler {
   explicit Scheduler(const SchedulerOptions& options);
   ~Scheduler();
 
-  // False: waiting_max sequences wait already. prompt: 1 to context_tokens - 1 tokens; answer_max:
-  // the most that commit() will add. Ids are the caller's, each used once.
-  bool add(SequenceId id, std::vector<TokenId> prompt, uint32_t answer_max);
+  // False: waiting_max sequences wait already. prompt: 1 to context_tokens - 1 tokens. Ids are the
+  // caller's, each used once.
+  bool add(SequenceId id, std::vector<TokenId> prompt, const SequenceOptions& options);
   // Forgets a sequence; not while a step is out. False: no such sequence.
   bool cancel(SequenceId id);
 
@@ -127,6 +140,7 @@ class Scheduler {
 
   uint32_t blocks_missing(const Sequence& sequence) const;
   bool make_room(size_t index, uint32_t tokens);
+  uint64_t next_turn(uint64_t key) const;
   void preempt_youngest();
   void schedule_running(uint32_t& tokens_left);
   void admit_waiting(uint32_t& tokens_left);
@@ -137,14 +151,17 @@ class Scheduler {
 
   SchedulerOptions options_;
   BlockAllocator allocator_;
-  Sequences waiting_, running_;  // each oldest first; all that run are older than all that wait
+  Sequences running_;  // oldest first
+  Sequences
+      waiting_;  // first those sent back, oldest first; then by their turns, then as they came
+  uint64_t turn_ = 0;  // of the one that was admitted last
   uint64_t preemptions_ = 0;
   bool step_out_ = false;
 
   // The step that is out.
   std::vector<int32_t> tokens_, positions_;
   std::vector<uint32_t> sequence_starts_, block_tables_, logit_rows_, row_starts_;
-  std::vector<SequenceId> sequences_, samples_;
+  std::vector<SequenceId> sequences_, begun_, samples_;
   std::vector<TokenId> followers_;
 };
 

@@ -102,7 +102,7 @@ class Simulation : private DraftSource {
     const auto size = static_cast<uint32_t>(prompt.size());
     const uint32_t answer = 1 + below(weather_.context_tokens - size);
     const SequenceId id = next_id_;
-    if (!scheduler_.add(id, prompt, answer)) return;
+    if (!scheduler_.add(id, prompt, {.answer_max = answer})) return;
     ++next_id_;
     ++arrived_;
     living_[id] = {std::move(prompt), size + answer};

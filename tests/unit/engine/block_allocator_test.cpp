@@ -181,12 +181,43 @@ TEST(BlockAllocator, FreeBlocksGoBeforeCachedOnes) {
   EXPECT_EQ(matched(allocator, numbers(0, 5)), 4u);
 }
 
+// With another salt the same tokens are unknown, whatever number the salt is (serial numbers of
+// blocks are small ones).
+TEST(BlockAllocator, PrefixesAreSharedWithinOneSaltOnly) {
+  BlockAllocator allocator(40, kTokens);
+  const auto tokens = numbers(0, 9);
+  const auto matched_with = [&](uint64_t salt) {
+    BlockTable table{.salt = salt};
+    const uint32_t count = allocator.match_prefix(tokens, table);
+    allocator.release(table);
+    return count;
+  };
+  remember(allocator, tokens);
+  for (uint64_t salt = 1; salt < 8; ++salt) EXPECT_EQ(matched_with(salt), 0u);
+  for (uint64_t salt = 1; salt < 8; ++salt) {
+    BlockTable table{.salt = salt};
+    ASSERT_TRUE(allocator.grow(table, 9));
+    allocator.publish(table, tokens, 9);
+    EXPECT_EQ(table.published, 2u);
+    allocator.release(table);
+  }
+  EXPECT_EQ(allocator.cached_blocks(), 16u);  // nobody's was swapped for another's
+  for (uint64_t salt = 0; salt < 8; ++salt) EXPECT_EQ(matched_with(salt), 8u);
+  EXPECT_TRUE(allocator.consistent());
+}
+
 // Many sequences over few different tokens: prefixes meet and part all the time. Beside the
 // allocator stands a plain list of what each block holds.
 TEST(BlockAllocator, RandomUseNeverMixesContents) {
   std::mt19937 random(7);
   BlockAllocator allocator(24, kTokens);
-  std::vector<std::vector<TokenId>> content(24);  // the prefix up to the end of each block
+  // The salt and the prefix up to the end of each block.
+  std::vector<std::vector<TokenId>> content(24);
+  const auto salted = [](const BlockTable& table, auto begin, auto end) {
+    std::vector<TokenId> all = {static_cast<TokenId>(table.salt)};
+    all.insert(all.end(), begin, end);
+    return all;
+  };
   struct Sequence {
     std::vector<TokenId> tokens;
     BlockTable table;
@@ -199,12 +230,14 @@ TEST(BlockAllocator, RandomUseNeverMixesContents) {
       Sequence sequence;
       sequence.tokens.resize(1 + random() % 30);
       for (auto& token : sequence.tokens) token = static_cast<TokenId>(random() % 8 == 0);
+      sequence.table.salt = random() % 2;
       sequence.computed = allocator.match_prefix(sequence.tokens, sequence.table);
       ASSERT_LT(sequence.computed, sequence.tokens.size());
       hits += sequence.computed;
       for (uint32_t i = 0; i < sequence.table.blocks.size(); ++i) {
         const auto end = sequence.tokens.begin() + (i + 1) * kTokens;
-        ASSERT_EQ(content[sequence.table.blocks[i]], std::vector(sequence.tokens.begin(), end));
+        ASSERT_EQ(content[sequence.table.blocks[i]],
+                  salted(sequence.table, sequence.tokens.begin(), end));
       }
       sequences.push_back(std::move(sequence));
     }
@@ -218,7 +251,7 @@ TEST(BlockAllocator, RandomUseNeverMixesContents) {
     if (grown) {
       for (uint32_t i = sequence.computed / kTokens; i < allocator.blocks_for(wanted); ++i) {
         const auto end = sequence.tokens.begin() + std::min((i + 1) * kTokens, wanted);
-        content[sequence.table.blocks[i]].assign(sequence.tokens.begin(), end);
+        content[sequence.table.blocks[i]] = salted(sequence.table, sequence.tokens.begin(), end);
       }
       sequence.computed = wanted;
       allocator.publish(sequence.table, sequence.tokens, wanted);
@@ -229,7 +262,7 @@ TEST(BlockAllocator, RandomUseNeverMixesContents) {
     for (const Sequence& s : sequences) {
       for (uint32_t i = 0; i < s.computed / kTokens; ++i) {
         const auto end = s.tokens.begin() + (i + 1) * kTokens;
-        ASSERT_EQ(content[s.table.blocks[i]], std::vector(s.tokens.begin(), end));
+        ASSERT_EQ(content[s.table.blocks[i]], salted(s.table, s.tokens.begin(), end));
       }
     }
     if (step % 64 == 0) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -17,12 +18,15 @@ class Script : public StepRunner {
  public:
   std::vector<TokenId> tokens;
   std::string error;
-  int throw_at = -1;
+  int throw_at = -1, throws = 1;
   int runs = 0;
   bool no_numbers = false;
 
   Result<std::span<const float>> run(const Batch& batch) override {
-    if (runs++ == throw_at) throw std::bad_alloc();
+    const int this_run = runs++;
+    if (throw_at >= 0 && this_run >= throw_at && this_run < throw_at + throws) {
+      throw std::bad_alloc();
+    }
     if (!error.empty()) return fail("{}", error);
     const size_t rows = batch.logit_rows.size();
     logits_.assign(rows * kVocabulary, no_numbers ? std::nanf("") : 0.0f);
@@ -47,6 +51,15 @@ struct Reader : TokenSink {
   std::string error;
   bool throws = false;
   std::function<void()> at_end;
+
+  void on_log_probabilities(const LogProbabilities& given) override {
+    places.push_back(tokens.size());
+    chosen.push_back(given.chosen);
+    top.emplace_back(given.top.begin(), given.top.end());
+  }
+  std::vector<size_t> places;  // of which there were log probabilities
+  std::vector<TokenProbability> chosen;
+  std::vector<std::vector<TokenProbability>> top;
 
   TokenDecision on_token(TokenId token) override {
     if (throws) throw std::bad_alloc();
@@ -252,15 +265,31 @@ TEST_F(RequestLoopTest, AFailedDeviceEndsAllAndTakesNoMore) {
   EXPECT_FALSE(loop->submit({.prompt = {1}, .sink = std::make_shared<Reader>()}));
 }
 
-TEST_F(RequestLoopTest, MemoryThatRunsOutInAStepEndsThatStepsRequestsOnly) {
-  make({.sequences_max = 1});
-  const auto first = submit({});
-  const auto second = submit({.max_tokens = 2});
+TEST_F(RequestLoopTest, AStepThatLacksMemoryIsTriedAgain) {
+  make({.sequences_max = 2});
+  script.tokens = {4, 5, 6, 7, 8, 9};
+  const auto first = submit({.max_tokens = 3});
+  const auto second = submit({.max_tokens = 3});
   script.throw_at = 1;
   run();
-  EXPECT_EQ(first->reason, FinishReason::kFailed);
-  EXPECT_NE(first->error.find("memory"), std::string::npos);
+  EXPECT_EQ(first->reason, FinishReason::kMaxTokens);
   EXPECT_EQ(second->reason, FinishReason::kMaxTokens);
+  EXPECT_EQ(first->tokens, (std::vector<TokenId>{4, 6, 8}));
+  EXPECT_EQ(second->tokens, (std::vector<TokenId>{5, 7, 9}));
+}
+
+TEST_F(RequestLoopTest, MemoryThatStaysAwayEndsTheYoungestFirst) {
+  make({.sequences_max = 3});
+  const auto first = submit({.max_tokens = 2});
+  const auto second = submit({.max_tokens = 2});
+  const auto third = submit({.max_tokens = 2});
+  script.throw_at = 0;
+  script.throws = 3;
+  run();
+  EXPECT_EQ(first->reason, FinishReason::kMaxTokens);
+  EXPECT_EQ(second->reason, FinishReason::kFailed);
+  EXPECT_NE(second->error.find("memory"), std::string::npos);
+  EXPECT_EQ(third->reason, FinishReason::kFailed);
   EXPECT_EQ(loop->scheduler().allocator().held_blocks(), 0u);
 }
 
@@ -299,6 +328,168 @@ TEST_F(RequestLoopTest, ASecondTurnReportsWhatItFoundInTheCache) {
   const auto second = submit({.prompt = {2, 3, 4, 5, 6, 1, 1, 1, 1, 8}, .max_tokens = 1});
   run();
   EXPECT_EQ(second->usage.cached_tokens, 8u);
+}
+
+// Allows what a list says, place by place; behind its end nothing. May end at the places named.
+class ListedMask : public TokenMask {
+ public:
+  std::vector<std::vector<TokenId>> places;
+  std::vector<size_t> ends;
+  std::vector<TokenId> accepted;
+  bool throws = false;
+
+  void allowed(std::span<uint32_t> bits) override {
+    if (throws) throw std::bad_alloc();
+    std::ranges::fill(bits, 0u);
+    // Ids behind the vocabulary are asked for, too: nobody may draw them.
+    bits.back() = ~((1u << kVocabulary) - 1);
+    if (accepted.size() >= places.size()) return;
+    for (const TokenId token : places[accepted.size()]) bits[0] |= 1u << token;
+  }
+  void accept(TokenId token) override { accepted.push_back(token); }
+  bool may_end() const override { return std::ranges::find(ends, accepted.size()) != ends.end(); }
+};
+
+TEST_F(RequestLoopTest, AMaskDecidesWhatMayCome) {
+  const auto mask = std::make_shared<ListedMask>();
+  mask->places = {{3, 5}, {4}, {2, 6, 7}};
+  mask->ends = {3};
+  script.tokens = {5, 9, 7, 8};  // the second and the last are not allowed
+  const auto reader = submit({.end_tokens = {8}, .mask = mask});
+  run();
+  EXPECT_EQ(reader->tokens, (std::vector<TokenId>{5, 4, 7}));
+  EXPECT_EQ(mask->accepted, reader->tokens);
+  EXPECT_EQ(reader->reason, FinishReason::kEndToken) << reader->error;
+}
+
+TEST_F(RequestLoopTest, EndTokensAreAllowedOnlyWhereTheMaskMayEnd) {
+  const auto mask = std::make_shared<ListedMask>();
+  mask->places.assign(10, {2, 3, 8});  // 8 is the end: not the mask's to allow
+  mask->ends = {2, 3};
+  script.tokens = {8, 8, 3, 8};
+  const auto reader = submit({.end_tokens = {8, 100}, .mask = mask});
+  run();
+  EXPECT_EQ(reader->tokens, (std::vector<TokenId>{2, 2, 3}));
+  EXPECT_EQ(reader->reason, FinishReason::kEndToken);
+  EXPECT_EQ(reader->usage.answer_tokens, 4u);
+}
+
+TEST_F(RequestLoopTest, AMaskThatAllowsNothingIsAnErrorOfItsRequestAlone) {
+  make({.sequences_max = 2});
+  const auto mask = std::make_shared<ListedMask>();
+  mask->places = {{3}};
+  const auto stuck = submit({.mask = mask});
+  const auto broken_mask = std::make_shared<ListedMask>();
+  broken_mask->throws = true;
+  const auto broken = submit({.mask = broken_mask});
+  const auto other = submit({.max_tokens = 4});
+  run();
+  EXPECT_EQ(stuck->reason, FinishReason::kFailed);
+  EXPECT_NE(stuck->error.find("form"), std::string::npos);
+  EXPECT_EQ(stuck->tokens.size(), 1u);
+  EXPECT_EQ(broken->reason, FinishReason::kFailed);
+  EXPECT_EQ(other->reason, FinishReason::kMaxTokens);
+}
+
+TEST_F(RequestLoopTest, ForcedTokensAreToldToTheMask) {
+  const auto mask = std::make_shared<ListedMask>();
+  mask->places = {{3}, {4}, {4}, {5}};
+  mask->ends = {4};
+  const auto reader = submit({.mask = mask});
+  reader->decisions[1].force = {7, 8};
+  run();
+  EXPECT_EQ(reader->tokens, (std::vector<TokenId>{3, 7, 8, 5}));
+  EXPECT_EQ(mask->accepted, reader->tokens);
+}
+
+TEST_F(RequestLoopTest, LogProbabilitiesGoWithTheDrawnTokens) {
+  script.tokens = {4, 5, 6, 7};
+  const auto plain = submit({.max_tokens = 2});
+  run();
+  EXPECT_TRUE(plain->chosen.empty());
+  script = {};
+  script.tokens = {4, 5, 6, 9};
+  const auto mask = std::make_shared<ListedMask>();
+  mask->places.assign(8, {3, 5, 6, 7});
+  mask->ends = {5};
+  auto reader = submit(
+      {.end_tokens = {9}, .logit_bias = {{6, -50}}, .top_log_probabilities = 3, .mask = mask});
+  reader->decisions[2].force = {7, 7};
+  run();
+  // 4 was not allowed, 6 was as good as forbidden; 9 ends it.
+  EXPECT_EQ(reader->tokens, (std::vector<TokenId>{3, 5, 7, 7, 3}));
+  EXPECT_EQ(reader->places, (std::vector<size_t>{0, 1, 4}));  // not of what was forced
+  const float likeliest = 1 - std::log(std::exp(1.0f) + 9), others = likeliest - 1;
+  ASSERT_EQ(reader->chosen.size(), 3u);
+  EXPECT_EQ(reader->chosen[0].token, 3);
+  EXPECT_NEAR(reader->chosen[0].log_probability, others, 1e-6);
+  EXPECT_NEAR(reader->chosen[1].log_probability, likeliest, 1e-6);
+  ASSERT_EQ(reader->top[0].size(), 3u);
+  EXPECT_EQ(reader->top[0][0].token, 4);  // the model's own opinion
+  EXPECT_EQ(reader->top[0][1].token, 0);
+  EXPECT_EQ(reader->top[2][0].token, 6);
+  EXPECT_NEAR(reader->top[2][0].log_probability, likeliest, 1e-6);
+}
+
+TEST_F(RequestLoopTest, RefusalsHaveAKind) {
+  make({.sequences_max = 1, .waiting_max = 1});
+  const auto kind_of = [&](Request request) {
+    request.sink = std::make_shared<Reader>();
+    const auto id = loop->submit(std::move(request));
+    EXPECT_FALSE(id);
+    return id ? RefusalKind::kClosed : id.error().kind;
+  };
+  EXPECT_EQ(kind_of({}), RefusalKind::kInvalid);
+  EXPECT_EQ(kind_of({.prompt = {1}, .logit_bias = {{10, 1}}}), RefusalKind::kInvalid);
+  EXPECT_EQ(kind_of({.prompt = {1}, .top_log_probabilities = 21}), RefusalKind::kInvalid);
+  EXPECT_EQ(kind_of({.prompt = std::vector<TokenId>(16, 1)}), RefusalKind::kPromptTooLong);
+  submit({});
+  submit({.top_log_probabilities = 20});
+  EXPECT_EQ(kind_of({.prompt = {1}}), RefusalKind::kQueueFull);
+  script.error = "gone";
+  EXPECT_FALSE(loop->step());
+  EXPECT_EQ(kind_of({.prompt = {1}}), RefusalKind::kClosed);
+}
+
+TEST_F(RequestLoopTest, TheStatusSaysHowThingsStand) {
+  make({.sequences_max = 1});
+  EXPECT_EQ(loop->status().blocks_total, 4u);
+  submit({.prompt = {2, 3, 4, 5, 6}, .max_tokens = 3});
+  submit({.prompt = {2, 3, 4, 5, 7}, .max_tokens = 2});
+  EXPECT_EQ(loop->status().waiting, 2u);
+  EXPECT_EQ(loop->status().requests_accepted, 2u);
+  ASSERT_TRUE(loop->step());
+  time += 5;
+  EngineStatus status = loop->status();
+  EXPECT_EQ(status.running, 1u);
+  EXPECT_EQ(status.waiting, 1u);
+  EXPECT_EQ(status.blocks_held, 2u);
+  EXPECT_EQ(status.steps, 1u);
+  EXPECT_EQ(status.last_step_tokens, 5u);
+  EXPECT_EQ(status.prompt_tokens, 5u);
+  EXPECT_EQ(status.answer_tokens, 1u);
+  run();
+  status = loop->status();
+  EXPECT_EQ(status.running + status.waiting, 0u);
+  EXPECT_EQ(status.blocks_held, 0u);
+  EXPECT_GT(status.blocks_cached, 0u);
+  EXPECT_EQ(status.prompt_tokens, 10u);
+  EXPECT_EQ(status.cached_tokens, 4u);
+  EXPECT_EQ(status.answer_tokens, 5u);
+  EXPECT_EQ(status.steps, 5u);
+  EXPECT_EQ(status.step_sequences, 5u);
+  EXPECT_EQ(status.step_tokens, 5u + 2 + 1 + 1);
+  EXPECT_EQ(status.requests_finished[static_cast<size_t>(FinishReason::kMaxTokens)], 2u);
+}
+
+TEST_F(RequestLoopTest, UsageSaysHowLongItWaited) {
+  make({.sequences_max = 1});
+  const auto first = submit({.max_tokens = 3});
+  const auto second = submit({.max_tokens = 1});
+  run();
+  EXPECT_EQ(first->usage.queue_seconds, 0.0);
+  EXPECT_EQ(second->usage.queue_seconds, 3.0);
+  EXPECT_EQ(second->usage.prompt_seconds, 3.0);
 }
 
 // Counts: behind token n comes n + 1, behind the last 2 again. Takes a second, and `token_seconds`
@@ -418,6 +609,30 @@ TEST_F(SpeculatingLoopTest, EndsWhereverAnAcceptedRunSaysSo) {
   EXPECT_EQ(full->tokens.size(), 14u);
   EXPECT_EQ(full->reason, FinishReason::kContextFull);
   EXPECT_EQ(loop->scheduler().allocator().held_blocks(), 0u);
+}
+
+// A guess that the mask forbids is as wrong as any other.
+TEST_F(SpeculatingLoopTest, AMaskHoldsInsideGuesses) {
+  for (const Speculation speculation : {Speculation::kOff, Speculation::kNgramAlways}) {
+    make(speculation);
+    const auto mask = std::make_shared<ListedMask>();
+    mask->places.assign(40, {2, 3, 4, 5, 7, 8, 9});  // never 6
+    mask->ends = {30};
+    mask->places.resize(30);
+    const auto reader = submit({.end_tokens = {1}, .top_log_probabilities = 2, .mask = mask});
+    run();
+    std::vector<TokenId> expected;
+    for (size_t i = 0; i < 30; ++i) {
+      expected.push_back(i < 2 ? static_cast<TokenId>(4 + i)
+                               : static_cast<TokenId>(2 + (i - 2) % 4));
+    }
+    EXPECT_EQ(reader->tokens, expected);
+    EXPECT_EQ(mask->accepted, expected);
+    EXPECT_EQ(reader->chosen.size(), 30u);
+    EXPECT_EQ(reader->reason, FinishReason::kEndToken) << reader->error;
+    EXPECT_EQ(reader->usage.drafted_tokens > 0, speculation != Speculation::kOff);
+    EXPECT_EQ(reader->usage.accepted_tokens > 8, speculation != Speculation::kOff);
+  }
 }
 
 TEST_F(SpeculatingLoopTest, ForcedTokensEndARun) {

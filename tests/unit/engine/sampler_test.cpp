@@ -290,6 +290,82 @@ TEST(Sampler, OptionsAreRefusedByName) {
   EXPECT_TRUE(SamplingOptions{}.validate());
 }
 
+const SamplingOptions kEveryKind[] = {
+    {.temperature = 0},
+    {.temperature = 0, .repetition_penalty = 1.3f, .presence_penalty = 0.5f},
+    {.temperature = 1, .top_p = 1},
+    {.temperature = 0.7f, .top_p = 0.8f},
+    {.temperature = 1, .top_k = 7, .top_p = 1},
+    {.temperature = 1, .top_k = 7, .top_p = 0.9f, .min_p = 0.05f},
+    {.temperature = 1.2f, .top_p = 1, .min_p = 0.1f, .frequency_penalty = 0.3f},
+};
+
+// What is forbidden is as if the model had said -infinity.
+TEST(Sampler, AMaskForbidsBeforeAnythingElse) {
+  for (const uint32_t vocabulary : {40u, 64u, 1000u}) {
+    std::mt19937 random(vocabulary);
+    for (const SamplingOptions& options : kEveryKind) {
+      Sampler masked(options, vocabulary), plain(options, vocabulary);
+      for (int round = 0; round < 40; ++round) {
+        auto logits = random_logits(static_cast<uint64_t>(round), vocabulary, 3);
+        std::vector<uint32_t> allowed((vocabulary + 31) / 32);
+        for (uint32_t& word : allowed) word = round % 3 == 0 ? random() & random() : random();
+        if (round % 5 == 0) allowed.assign(allowed.size(), UINT32_MAX);
+        const TokenId token = masked.sample(logits, allowed);
+        for (uint32_t i = 0; i < vocabulary; ++i) {
+          if (((allowed[i / 32] >> (i % 32)) & 1) == 0) logits[i] = -kInfinity;
+        }
+        ASSERT_EQ(token, plain.sample(logits));
+        masked.add(token);
+        plain.add(token);
+      }
+    }
+  }
+}
+
+TEST(Sampler, AMaskThatAllowsOneOrNothing) {
+  const auto logits = random_logits(3, 70, 2);
+  for (const SamplingOptions& options : kEveryKind) {
+    Sampler sampler(options, 70);
+    std::vector<uint32_t> allowed(3);
+    EXPECT_EQ(sampler.sample(logits, allowed), Sampler::kNoToken);
+    allowed[2] = 1u << 5;
+    EXPECT_EQ(sampler.sample(logits, allowed), 69);
+  }
+}
+
+TEST(Sampler, BiasesAreAddedToTheLogits) {
+  const std::vector<LogitBias> biases = {{3, 2.5f}, {17, -100}, {39, 1}, {3, 1}, {5, 100}};
+  for (const SamplingOptions& options : kEveryKind) {
+    Sampler biased(options, 40, biases), plain(options, 40);
+    for (uint64_t round = 0; round < 50; ++round) {
+      auto logits = random_logits(round, 40, 3);
+      if (round % 2) logits[5] = -kInfinity;  // nothing makes it possible
+      const TokenId token = biased.sample(logits);
+      for (const auto& [id, bias] : biases) logits[static_cast<size_t>(id)] += bias;
+      ASSERT_EQ(token, plain.sample(logits));
+      ASSERT_EQ(token == 5, round % 2 == 0);
+      biased.add(token);
+      plain.add(token);
+    }
+  }
+}
+
+TEST(Sampler, BiasesHaveLimits) {
+  const auto error_of = [](std::vector<LogitBias> biases) {
+    const Status status = Sampler::check_bias(biases, 40);
+    return status ? std::string() : status.error().message;
+  };
+  EXPECT_EQ(error_of({{0, 100}, {39, -100}}), "");
+  EXPECT_EQ(error_of(std::vector<LogitBias>(1024, LogitBias{1, 1})), "");
+  EXPECT_NE(error_of(std::vector<LogitBias>(1025, LogitBias{1, 1})).find("1025"),
+            std::string::npos);
+  EXPECT_NE(error_of({{40, 1}}).find("token 40"), std::string::npos);
+  EXPECT_NE(error_of({{-1, 1}}).find("token -1"), std::string::npos);
+  EXPECT_NE(error_of({{7, 100.5f}}).find("100.5"), std::string::npos);
+  EXPECT_NE(error_of({{7, kNaN}}).find("token 7"), std::string::npos);
+}
+
 TEST(Softmax, ExponentialIsExactToTwoUnits) {
   for (int i = 0; i < 200000; ++i) {
     const float x = -87.0f * static_cast<float>(i) / 200000.0f;

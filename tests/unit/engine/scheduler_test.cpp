@@ -49,7 +49,7 @@ TEST(Scheduler, NothingToDoIsAnEmptyStep) {
 
 TEST(Scheduler, APromptComesInChunksAndOnlyItsEndIsSampled) {
   Scheduler scheduler(kSmall);
-  ASSERT_TRUE(scheduler.add(1, prompt_of(11), 4));
+  ASSERT_TRUE(scheduler.add(1, prompt_of(11), {.answer_max = 4}));
   Step step = scheduler.next_step();
   EXPECT_EQ(counts(step), (std::vector<uint32_t>{8}));
   EXPECT_TRUE(step.samples.empty());
@@ -72,11 +72,11 @@ TEST(Scheduler, APromptComesInChunksAndOnlyItsEndIsSampled) {
 
 TEST(Scheduler, ThoseWhoAnswerAreNotHeldUpByAPrompt) {
   Scheduler scheduler(kSmall);
-  ASSERT_TRUE(scheduler.add(1, prompt_of(3), 8));
+  ASSERT_TRUE(scheduler.add(1, prompt_of(3), {.answer_max = 8}));
   Step step = scheduler.next_step();
   go_on(scheduler, step);
-  ASSERT_TRUE(scheduler.add(2, prompt_of(12, 50), 2));
-  ASSERT_TRUE(scheduler.add(3, prompt_of(2, 80), 2));
+  ASSERT_TRUE(scheduler.add(2, prompt_of(12, 50), {.answer_max = 2}));
+  ASSERT_TRUE(scheduler.add(3, prompt_of(2, 80), {.answer_max = 2}));
   step = scheduler.next_step();
   EXPECT_EQ(ids(step.sequences), (std::vector<SequenceId>{1, 2}));
   EXPECT_EQ(counts(step), (std::vector<uint32_t>{1, 7}));
@@ -90,7 +90,7 @@ TEST(Scheduler, ThoseWhoAnswerAreNotHeldUpByAPrompt) {
 
 TEST(Scheduler, ForcedTokensAreComputedTogether) {
   Scheduler scheduler(kSmall);
-  ASSERT_TRUE(scheduler.add(1, prompt_of(3), 8));
+  ASSERT_TRUE(scheduler.add(1, prompt_of(3), {.answer_max = 8}));
   Step step = scheduler.next_step();
   const TokenId tokens[] = {20, 21, 22};
   const Continuation next[] = {{.tokens = tokens}};
@@ -103,22 +103,23 @@ TEST(Scheduler, ForcedTokensAreComputedTogether) {
 
 TEST(Scheduler, TheQueueHasALimit) {
   Scheduler scheduler(kSmall);
-  ASSERT_TRUE(scheduler.add(1, prompt_of(1), 1));
-  ASSERT_TRUE(scheduler.add(2, prompt_of(1), 1));
-  EXPECT_FALSE(scheduler.add(3, prompt_of(1), 1));
+  ASSERT_TRUE(scheduler.add(1, prompt_of(1), {.answer_max = 1}));
+  ASSERT_TRUE(scheduler.add(2, prompt_of(1), {.answer_max = 1}));
+  EXPECT_FALSE(scheduler.add(3, prompt_of(1), {.answer_max = 1}));
   scheduler.next_step();
   scheduler.abort_step();
-  EXPECT_TRUE(scheduler.add(3, prompt_of(1), 1));  // two run now
+  EXPECT_TRUE(scheduler.add(3, prompt_of(1), {.answer_max = 1}));  // two run now
 }
 
 TEST(Scheduler, WhoDoesNotFitWaitsAndNobodyOvertakes) {
   SchedulerOptions options = kSmall;
   options.step_tokens_max = 16;
   Scheduler scheduler(options);
-  ASSERT_TRUE(scheduler.add(1, prompt_of(15), 1));  // four blocks, with the next token
+  ASSERT_TRUE(
+      scheduler.add(1, prompt_of(15), {.answer_max = 1}));  // four blocks, with the next token
   Step step = scheduler.next_step();
   go_on(scheduler, step);
-  ASSERT_TRUE(scheduler.add(2, prompt_of(15, 20), 1));  // four more
+  ASSERT_TRUE(scheduler.add(2, prompt_of(15, 20), {.answer_max = 1}));  // four more
   step = scheduler.next_step();
   EXPECT_EQ(ids(step.sequences), (std::vector<SequenceId>{1, 2}));
   const TokenId token = 99;
@@ -130,12 +131,12 @@ TEST(Scheduler, WhoDoesNotFitWaitsAndNobodyOvertakes) {
     fewer.blocks = 6;
     return fewer;
   }());
-  ASSERT_TRUE(tight.add(1, prompt_of(14), 1));
-  ASSERT_TRUE(tight.add(2, prompt_of(14, 20), 1));
+  ASSERT_TRUE(tight.add(1, prompt_of(14), {.answer_max = 1}));
+  ASSERT_TRUE(tight.add(2, prompt_of(14, 20), {.answer_max = 1}));
   step = tight.next_step();
   EXPECT_EQ(ids(step.sequences), (std::vector<SequenceId>{1}));
   go_on(tight, step);
-  ASSERT_TRUE(tight.add(3, prompt_of(1, 40), 1));  // would fit, but came later
+  ASSERT_TRUE(tight.add(3, prompt_of(1, 40), {.answer_max = 1}));  // would fit, but came later
   step = tight.next_step();
   EXPECT_EQ(ids(step.sequences), (std::vector<SequenceId>{1}));
   tight.abort_step();
@@ -149,8 +150,8 @@ TEST(Scheduler, TheYoungestGivesWayAndLosesNothing) {
   SchedulerOptions options = kSmall;
   options.blocks = 5;
   Scheduler scheduler(options);
-  ASSERT_TRUE(scheduler.add(1, prompt_of(3), 12));
-  ASSERT_TRUE(scheduler.add(2, prompt_of(3, 50), 12));
+  ASSERT_TRUE(scheduler.add(1, prompt_of(3), {.answer_max = 12}));
+  ASSERT_TRUE(scheduler.add(2, prompt_of(3, 50), {.answer_max = 12}));
   std::vector<TokenId> second;  // what was computed for sequence 2, by position
   for (int i = 0; i < 20 && scheduler.preemptions() == 0; ++i) {
     const Step step = scheduler.next_step();
@@ -184,13 +185,13 @@ TEST(Scheduler, TheYoungestGivesWayAndLosesNothing) {
 
 TEST(Scheduler, ASecondTurnStartsFromTheFirstOnesBlocks) {
   Scheduler scheduler(kSmall);
-  ASSERT_TRUE(scheduler.add(1, prompt_of(7), 4));
+  ASSERT_TRUE(scheduler.add(1, prompt_of(7), {.answer_max = 4}));
   Step step = scheduler.next_step();
   go_on(scheduler, step, 7);
   step = scheduler.next_step();
   const Continuation end[] = {{.finished = true}};
   scheduler.commit(end);
-  ASSERT_TRUE(scheduler.add(2, prompt_of(12), 2));
+  ASSERT_TRUE(scheduler.add(2, prompt_of(12), {.answer_max = 2}));
   step = scheduler.next_step();
   EXPECT_EQ(scheduler.cached_tokens(2), 8u);  // the answer's token 7 as well
   EXPECT_EQ(step.batch.layout.positions.front(), 8);
@@ -199,7 +200,7 @@ TEST(Scheduler, ASecondTurnStartsFromTheFirstOnesBlocks) {
 
 TEST(Scheduler, AnAbortedStepComesAgain) {
   Scheduler scheduler(kSmall);
-  ASSERT_TRUE(scheduler.add(1, prompt_of(5), 4));
+  ASSERT_TRUE(scheduler.add(1, prompt_of(5), {.answer_max = 4}));
   const Step step = scheduler.next_step();
   const std::vector<int32_t> tokens(step.batch.tokens.begin(), step.batch.tokens.end());
   scheduler.abort_step();
@@ -223,6 +224,121 @@ struct Guesses : DraftSource {
   }
 };
 
+// One at a time, each of one token: the order in which they are begun.
+std::vector<SequenceId> order_of_turns(Scheduler& scheduler) {
+  std::vector<SequenceId> order;
+  while (true) {
+    const Step step = scheduler.next_step();
+    if (step.empty()) return order;
+    order.insert(order.end(), step.begun.begin(), step.begun.end());
+    scheduler.commit(std::vector<Continuation>(step.samples.size(), {.finished = true}));
+  }
+}
+
+constexpr SchedulerOptions kOneByOne{.step_tokens_max = 8,
+                                     .sequences_max = 1,
+                                     .waiting_max = 64,
+                                     .context_tokens = 16,
+                                     .blocks = 8,
+                                     .block_tokens = 4};
+
+TEST(SchedulerTurns, KeysGoInTurnAndEachInItsOwnOrder) {
+  Scheduler scheduler(kOneByOne);
+  const auto add = [&](SequenceId id, uint64_t key) {
+    ASSERT_TRUE(scheduler.add(id, prompt_of(2), {.answer_max = 1, .fairness_key = key}));
+  };
+  for (SequenceId id = 1; id <= 5; ++id) add(id, 7);  // a flood
+  add(11, 8);
+  add(21, 9);
+  add(12, 8);
+  EXPECT_EQ(order_of_turns(scheduler), (std::vector<SequenceId>{1, 11, 21, 2, 12, 3, 4, 5}));
+}
+
+TEST(SchedulerTurns, OneKeyIsServedInTheOrderItsSequencesCame) {
+  Scheduler scheduler(kOneByOne);
+  for (SequenceId id = 1; id <= 9; ++id) {
+    ASSERT_TRUE(scheduler.add(id, prompt_of(2), {.answer_max = 1}));
+  }
+  EXPECT_EQ(order_of_turns(scheduler), (std::vector<SequenceId>{1, 2, 3, 4, 5, 6, 7, 8, 9}));
+}
+
+// Whoever comes anew each time a sequence of his ends takes one turn a round, too.
+TEST(SchedulerTurns, ComingAgainAndAgainOvertakesNobodyForLong) {
+  Scheduler scheduler(kOneByOne);
+  for (SequenceId id = 1; id <= 4; ++id) {
+    ASSERT_TRUE(scheduler.add(id, prompt_of(2), {.answer_max = 1, .fairness_key = 7}));
+  }
+  std::vector<SequenceId> order;
+  for (SequenceId id = 11; id <= 16; ++id) {
+    ASSERT_TRUE(scheduler.add(id, prompt_of(2), {.answer_max = 1, .fairness_key = 8}));
+    for (int begun = 0; begun < 1;) {
+      const Step step = scheduler.next_step();
+      order.insert(order.end(), step.begun.begin(), step.begun.end());
+      begun += static_cast<int>(step.begun.size());
+      scheduler.commit(std::vector<Continuation>(step.samples.size(), {.finished = true}));
+    }
+  }
+  EXPECT_EQ(order, (std::vector<SequenceId>{1, 11, 2, 12, 3, 13}));
+}
+
+TEST(SchedulerTurns, ANewcomerWaitsForOneOfTheFlood) {
+  Scheduler scheduler(kOneByOne);
+  for (SequenceId id = 1; id <= 50; ++id) {
+    ASSERT_TRUE(scheduler.add(id, prompt_of(2), {.answer_max = 1, .fairness_key = 7}));
+  }
+  for (int i = 0; i < 20; ++i) {
+    const Step step = scheduler.next_step();
+    scheduler.commit(std::vector<Continuation>(step.samples.size(), {.finished = true}));
+  }
+  ASSERT_TRUE(scheduler.add(99, prompt_of(2), {.answer_max = 1, .fairness_key = 8}));
+  const auto order = order_of_turns(scheduler);
+  EXPECT_EQ(std::vector<SequenceId>(order.begin(), order.begin() + 3),
+            (std::vector<SequenceId>{21, 99, 22}));
+}
+
+// Who was sent back for lack of memory comes before anyone new, whatever his turn.
+TEST(SchedulerTurns, SentBackIsNotSentToTheEnd) {
+  SchedulerOptions options = kOneByOne;
+  options.sequences_max = 2;
+  options.context_tokens = 12;
+  options.blocks = 3;
+  Scheduler scheduler(options);
+  ASSERT_TRUE(scheduler.add(1, prompt_of(3), {.answer_max = 8, .fairness_key = 7}));
+  ASSERT_TRUE(scheduler.add(2, prompt_of(3, 30), {.answer_max = 8, .fairness_key = 7}));
+  go_on(scheduler, scheduler.next_step());
+  ASSERT_EQ(scheduler.running(), 2u);
+  ASSERT_TRUE(scheduler.add(3, prompt_of(2, 60), {.answer_max = 1, .fairness_key = 8}));
+  for (int i = 0; scheduler.preemptions() == 0; ++i) {
+    ASSERT_LT(i, 8);
+    go_on(scheduler, scheduler.next_step());
+  }
+  ASSERT_TRUE(scheduler.cancel(1));
+  const Step step = scheduler.next_step();
+  ASSERT_FALSE(step.empty());
+  EXPECT_EQ(step.sequences.front(), 2u);
+  for (const SequenceId id : step.begun) EXPECT_NE(id, 2u) << "it has been begun before";
+  scheduler.abort_step();
+}
+
+TEST(SchedulerTurns, ASaltKeepsItsPrefixesToItself) {
+  Scheduler scheduler(kSmall);
+  const auto cached = [&](SequenceId id, uint64_t salt) {
+    EXPECT_TRUE(scheduler.add(id, prompt_of(9), {.answer_max = 1, .cache_salt = salt}));
+    uint32_t found = 0;
+    while (!scheduler.idle()) {
+      const Step step = scheduler.next_step();
+      found = scheduler.cached_tokens(id);
+      scheduler.commit(std::vector<Continuation>(step.samples.size(), {.finished = true}));
+    }
+    return found;
+  };
+  EXPECT_EQ(cached(1, 5), 0u);
+  EXPECT_EQ(cached(2, 6), 0u);
+  EXPECT_EQ(cached(3, 0), 0u);
+  EXPECT_EQ(cached(4, 5), 8u);
+  EXPECT_EQ(cached(5, 6), 8u);
+}
+
 constexpr SchedulerOptions kDrafting{.step_tokens_max = 8,
                                      .sequences_max = 3,
                                      .waiting_max = 4,
@@ -234,7 +350,7 @@ constexpr SchedulerOptions kDrafting{.step_tokens_max = 8,
 // A sequence that has its first token.
 void begin(Scheduler& scheduler, SequenceId id, uint32_t prompt, uint32_t answer_max,
            TokenId first = 0) {
-  ASSERT_TRUE(scheduler.add(id, prompt_of(prompt, first), answer_max));
+  ASSERT_TRUE(scheduler.add(id, prompt_of(prompt, first), {.answer_max = answer_max}));
   const Step step = scheduler.next_step();
   go_on(scheduler, step);
 }
@@ -288,7 +404,7 @@ TEST(SchedulerDrafts, TakeWhatNobodyElseWants) {
   EXPECT_EQ(ids(step.samples), (std::vector<SequenceId>{1, 2}));
   EXPECT_EQ(step.row_starts[1], 7u);
   scheduler.abort_step();
-  ASSERT_TRUE(scheduler.add(3, prompt_of(4, 60), 2));
+  ASSERT_TRUE(scheduler.add(3, prompt_of(4, 60), {.answer_max = 2}));
   step = scheduler.next_step(&guesses);
   EXPECT_EQ(counts(step), (std::vector<uint32_t>{3, 1, 4})) << "a prompt goes before guesses";
   EXPECT_EQ(guesses.rooms.back(), 2u);
@@ -338,7 +454,7 @@ TEST(SchedulerDrafts, KeepNoBlockAndSendNobodyBack) {
   Guesses guesses({20, 21, 22, 23, 24});
   Scheduler scheduler(options);
   for (SequenceId id = 1; id <= 3; ++id) {
-    ASSERT_TRUE(scheduler.add(id, prompt_of(3, static_cast<TokenId>(30 * id)), 8));
+    ASSERT_TRUE(scheduler.add(id, prompt_of(3, static_cast<TokenId>(30 * id)), {.answer_max = 8}));
   }
   go_on(scheduler, scheduler.next_step());
   EXPECT_EQ(scheduler.allocator().held_blocks(), 3u);
@@ -351,8 +467,8 @@ TEST(SchedulerDrafts, KeepNoBlockAndSendNobodyBack) {
 
   options.blocks = 3;
   Scheduler tight(options);
-  ASSERT_TRUE(tight.add(1, prompt_of(3), 8));
-  ASSERT_TRUE(tight.add(2, prompt_of(3, 30), 8));
+  ASSERT_TRUE(tight.add(1, prompt_of(3), {.answer_max = 8}));
+  ASSERT_TRUE(tight.add(2, prompt_of(3, 30), {.answer_max = 8}));
   go_on(tight, tight.next_step());
   ASSERT_EQ(tight.allocator().available_blocks(), 1u);
   // The first gets the last block, and guesses for as much as it holds; the second has none.
@@ -372,7 +488,7 @@ TEST(SchedulerDrafts, OnlyWhatIsRightBecomesAPrefix) {
   scheduler.commit(end);
   EXPECT_EQ(scheduler.allocator().held_blocks(), 0u);
   const auto cached = [&](std::vector<TokenId> prompt) {
-    EXPECT_TRUE(scheduler.add(2, std::move(prompt), 1));
+    EXPECT_TRUE(scheduler.add(2, std::move(prompt), {.answer_max = 1}));
     scheduler.next_step();
     const uint32_t found = scheduler.cached_tokens(2);
     scheduler.abort_step();
