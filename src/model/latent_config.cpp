@@ -73,6 +73,10 @@ Status read_latent_folder_config(ConfigFields& fields, const TensorIndex& tensor
     HADAL_TRY(c.expert_layer_step, fields.count_or("moe_layer_freq", kLayersMax, 1));
     HADAL_TRY(const uint32_t shared, fields.count_or_none("n_shared_experts", kExpertsMax, 0));
     HADAL_TRY_VOID(set_shared_width(fields, shared, c));
+  } else {  // nobody is routed, whatever stands there
+    fields.harmless({"num_experts_per_tok", "moe_intermediate_size", "first_k_dense_replace",
+                     "moe_layer_freq", "n_shared_experts", "scoring_func", "topk_method", "n_group",
+                     "topk_group", "norm_topk_prob", "routed_scaling_factor"});
   }
   fields.harmless({"num_key_value_heads",  // of attention without latents: not read
                    "head_dim", "num_nextn_predict_layers", "num_mtp_layers",
@@ -123,6 +127,9 @@ Status read_latent_gguf_config(ConfigFields& fields, const TensorIndex& tensors,
     HADAL_TRY(c.expert_width, fields.count("expert_feed_forward_length", kFeedForwardWidthMax));
     HADAL_TRY(const uint32_t shared, fields.count_or_none("expert_shared_count", kExpertsMax, 0));
     HADAL_TRY_VOID(set_shared_width(fields, shared, c));
+  } else {
+    fields.harmless({"expert_weights_scale", "expert_weights_norm", "expert_gating_func",
+                     "expert_group_count", "expert_group_used_count"});
   }
   HADAL_TRY_VOID(fields.only({{"attention.temperature_scale", 0.0}}));
   fields.harmless({"attention.head_count_kv",  // of attention without latents, or 1: not read

@@ -371,9 +371,15 @@ TEST(DeepSeekConfig, ExpertsMayStandInSomeLayersOnly) {
 }
 
 TEST(DeepSeekConfig, WithoutExpertsEveryLayerIsDense) {
-  const auto c =
-      good("deepseek_v2", changed(folder_values("deepseek_v2"), {}, {"n_routed_experts"}));
-  EXPECT_FALSE(c.has_experts(5));
+  for (const char* architecture : {"deepseek_v2", "deepseek_v3"}) {
+    const auto c =
+        good(architecture, changed(folder_values(architecture), {}, {"n_routed_experts"}));
+    EXPECT_FALSE(c.has_experts(5));
+    EXPECT_EQ(c.warnings, std::vector<std::string>{}) << architecture;
+  }
+  const auto gguf = good("deepseek2", changed(gguf_values("v3"), {}, {"deepseek2.expert_count"}));
+  EXPECT_FALSE(gguf.has_experts(5));
+  EXPECT_EQ(gguf.warnings, std::vector<std::string>{});
 }
 
 TEST(DeepSeekConfig, AGgufWithoutAGatingFunctionIsV2OrHasABias) {
