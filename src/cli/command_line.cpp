@@ -134,15 +134,21 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
       ->envname("HADAL_CONTEXT")
       ->check(CLI::Range(0u, 1u << 24).description(""))
       ->type_name("N");
-  command
-      .add_option_function<std::string>(
-          "--kv-cache",
-          [&options](const std::string& name) { options.kv_type = find_quant_format(name)->type; },
-          "What keys and values are kept as: f16, bf16, f32 or, in half the memory of f16, q8_0\n"
-          "(default: the model's own, f16 or bf16)")
-      ->envname("HADAL_KV_CACHE")
-      ->check(CLI::IsMember(std::vector<std::string>{"f16", "bf16", "f32", "q8_0"}))
-      ->type_name("TYPE");
+  const auto add_cache_type = [&command](const std::string& flag, const std::string& variable,
+                                         std::optional<QuantType>& type, const std::string& help) {
+    command
+        .add_option_function<std::string>(
+            flag, [&type](const std::string& name) { type = find_quant_format(name)->type; }, help)
+        ->envname(variable)
+        ->check(CLI::IsMember(std::vector<std::string>{"f16", "bf16", "f32", "q8_0", "q4_0"}))
+        ->type_name("TYPE");
+  };
+  add_cache_type("--cache-type-k", "HADAL_CACHE_TYPE_K", options.key_type,
+                 "What keys are kept as: f16, bf16, f32, or in half or about a quarter of f16's\n"
+                 "memory q8_0, q4_0 (default: the model's own, f16 or bf16). DeepSeek V2 and V3\n"
+                 "keep one latent in place of keys and values: it takes this type");
+  add_cache_type("--cache-type-v", "HADAL_CACHE_TYPE_V", options.value_type,
+                 "What values are kept as: the same choice (default: the model's own)");
 }
 
 void add_speculation_option(CLI::App& command, ModelOptions& options) {
@@ -175,7 +181,8 @@ Result<std::unique_ptr<Generator>> open_model(CommandContext& context, const Mod
   generator.engine.context_tokens = options.context_tokens;
   generator.engine.step_tokens_max = step_tokens_max;
   generator.engine.sequences_max = sequences_max;
-  generator.engine.kv_type = options.kv_type;
+  generator.engine.key_type = options.key_type;
+  generator.engine.value_type = options.value_type;
   generator.engine.speculation = options.speculation;
   const std::string what = fmt::format("loading {}", path.filename().string());
   generator.engine.progress = [&](const LoadProgress& progress) {

@@ -31,14 +31,14 @@ struct CommandContext {
 };
 
 // What every command that runs a model takes: --device, --threads, --instruction-set, --context,
-// --kv-cache.
+// --cache-type-k, --cache-type-v.
 struct ModelOptions {
   std::string model;  // a name or a path; "" = the default model
   std::string device = "cpu";
   uint32_t threads = 0;
   std::string instruction_set;
   uint32_t context_tokens = 0;
-  std::optional<QuantType> kv_type;  // none: the model's own
+  std::optional<QuantType> key_type, value_type;  // none: the model's own
   Speculation speculation = Speculation::kOff;
 };
 void add_model_options(CLI::App& command, ModelOptions& options);

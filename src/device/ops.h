@@ -93,9 +93,9 @@ struct SequenceLayout {
 };
 
 // One layer's part of a paged cache (vLLM's layout, arXiv 2309.06180). f32, f16 or bf16, rounded to
-// nearest, ties to even; or q8_0 as encode_q8_0 (quant/encode.h) makes it, whose rows are filled up
-// with zeros to whole blocks and whose heads, where there are several, are whole blocks. A cache of
-// latents (LatentAttentionArgs) has keys alone.
+// nearest, ties to even; or q8_0 or q4_0 as quant/encode.h makes them, whose rows are filled up
+// with zeros to whole blocks and whose heads, where there are several, are whole blocks. Keys and
+// values may be of different types. A cache of latents (LatentAttentionArgs) has keys alone.
 struct PagedKv {
   Tensor keys;    // [blocks * block_tokens, cache_columns(type, kv_heads * key_width)]
   Tensor values;  // [blocks * block_tokens, cache_columns(type, kv_heads * value_width)], or none
@@ -104,7 +104,7 @@ struct PagedKv {
 
 constexpr bool is_cache_type(QuantType type) {
   return type == QuantType::kF32 || type == QuantType::kF16 || type == QuantType::kBF16 ||
-         type == QuantType::kQ8_0;
+         type == QuantType::kQ8_0 || type == QuantType::kQ4_0;
 }
 // What a row of so many values takes, in values.
 inline uint32_t cache_columns(QuantType type, uint32_t columns) {

@@ -57,11 +57,9 @@ struct Engine::State {
   std::unique_ptr<Model> model;
   std::unique_ptr<ModelRunner> runner;
   std::unique_ptr<RequestLoop> loop;
+  KvTypes kv_types = QuantType::kF16;
 
   Status load(const EngineOptions& options);
-  QuantType kv_type(const EngineOptions& options) const {
-    return options.kv_type.value_or(config->kv_layout().type);
-  }
   Status choose_prediction(const EngineOptions& options);
   Status build(const Architecture& architecture, const Placement& placement,
                const EngineOptions& options);
@@ -139,7 +137,7 @@ Status Engine::State::load(const EngineOptions& options) {
   HADAL_TRY(const Architecture* architecture, find_architecture(info.architecture));
   HADAL_TRY(config, architecture->read_config(file->metadata(), file->tensors()));
   HADAL_TRY_VOID(choose_prediction(options));
-  HADAL_TRY_VOID(check_kv_type(config->kv_layout(), kv_type(options)));
+  HADAL_TRY(kv_types, choose_kv_types(config->kv_layout(), options.key_type, options.value_type));
   const Manifest manifest = architecture->manifest(*config, file->tensors(), file->dialect());
   limits = {.tokens_max = options.step_tokens_max,
             .logit_rows_max = logit_rows_for(config->vocabulary, options)};
@@ -152,7 +150,7 @@ Status Engine::State::load(const EngineOptions& options) {
             place(*config, scratch_bytes, manifest, file->tensors(), device_infos,
                   {.context_tokens = options.context_tokens,
                    .sequences_max = options.sequences_max,
-                   .kv_type = kv_type(options),
+                   .kv_types = kv_types,
                    .limits = limits,
                    .layer_splits = options.layer_splits}));
   if (placement.context_tokens < kContextTokensLeast) {
@@ -186,7 +184,7 @@ Status Engine::State::choose_prediction(const EngineOptions& options) {
 
 Status Engine::State::build(const Architecture& architecture, const Placement& placement,
                             const EngineOptions& options) {
-  HADAL_TRY(cache, KvCache::create(config->kv_layout(), kv_type(options), placement.kv_blocks,
+  HADAL_TRY(cache, KvCache::create(config->kv_layout(), kv_types, placement.kv_blocks,
                                    weights->layer_devices()));
   HADAL_TRY(model, architecture.build(*config, *weights, limits));
   HADAL_TRY(runner, ModelRunner::make(*model, *config, *cache, devices, limits));
@@ -226,7 +224,7 @@ void Engine::State::describe(const Manifest& manifest, const Placement& placemen
     (spec.role == Role::kHead ? info.logits_multiply_adds : info.token_multiply_adds) +=
         matrices * spec.rows * spec.columns;
   }
-  info.kv_bytes_per_token = config->kv_layout().bytes_per_token(kv_type(options));
+  info.kv_bytes_per_token = config->kv_layout().bytes_per_token(kv_types);
   info.warnings = file->warnings();
   info.warnings.insert(info.warnings.end(), config->warnings.begin(), config->warnings.end());
 }

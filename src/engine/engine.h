@@ -40,11 +40,11 @@ constexpr bool is_mtp(Speculation speculation) {
 }
 
 struct EngineOptions {
-  uint32_t context_tokens = 0;       // 0: plan/placement's default
-  uint32_t sequences_max = 1;        // that may run at once; at most step_tokens_max
-  uint32_t waiting_max = 1024;       // requests that may wait for their turn
-  uint32_t step_tokens_max = 512;    // tokens a step: prompts are cut into chunks of this
-  std::optional<QuantType> kv_type;  // none: the model's own; else as check_kv_type
+  uint32_t context_tokens = 0;     // 0: plan/placement's default
+  uint32_t sequences_max = 1;      // that may run at once; at most step_tokens_max
+  uint32_t waiting_max = 1024;     // requests that may wait for their turn
+  uint32_t step_tokens_max = 512;  // tokens a step: prompts are cut into chunks of this
+  std::optional<QuantType> key_type, value_type;  // as choose_kv_types has it
   Speculation speculation = Speculation::kOff;
   std::vector<uint32_t> layer_splits;  // plan/placement: layers over several devices
   std::function<void(const LoadProgress&)> progress;

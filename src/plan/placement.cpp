@@ -203,7 +203,7 @@ Result<Placement> place(const ModelConfig& config, uint64_t scratch_bytes, const
     there.layers = static_cast<uint32_t>(
         std::count(layer_devices.begin(), layer_devices.end(), static_cast<uint16_t>(device)));
     kv_bytes_a_block[device] =
-        saturating_multiply(there.bytes_per_token(options.kv_type), kBlockTokens);
+        saturating_multiply(there.bytes_per_token(options.kv_types), kBlockTokens);
     DeviceShare& share = placement.shares[device];
     if (share.weight_bytes > 0) share.scratch_bytes = scratch_bytes;
   }

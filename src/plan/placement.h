@@ -19,7 +19,7 @@ namespace hadal {
 struct PlacementOptions {
   uint32_t context_tokens = 0;  // 0: the default (below)
   uint32_t sequences_max = 1;   // each may fill the context
-  QuantType kv_type = QuantType::kF16;
+  KvTypes kv_types = QuantType::kF16;
   StepLimits limits;
   // Layers [0, layer_splits[0]) on device 0, [layer_splits[0], layer_splits[1]) on device 1 ...;
   // empty: all on device 0.

@@ -72,7 +72,7 @@ TEST_P(Architectures, EveryStageIsTheGolden) {
   std::vector<std::unique_ptr<Device>> devices;
   HarnessOptions options = {.layer_splits = c.setup.layer_splits,
                             .limits = {.tokens_max = c.setup.tokens_max, .logit_rows_max = 64},
-                            .kv_type = c.setup.kv_type};
+                            .kv_types = c.setup.kv_type};
   for (const std::string& name : c.setup.devices) {
     devices.push_back(open(name));
     ASSERT_TRUE(devices.back());

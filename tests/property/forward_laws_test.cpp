@@ -39,7 +39,7 @@ class ForwardLaws : public testing::TestWithParam<Case> {
                                            .context_tokens = 96,
                                            .sequences_max = 4,
                                            .limits = {.tokens_max = 160, .logit_rows_max = 160},
-                                           .kv_type = kv_type,
+                                           .kv_types = kv_type,
                                            .block_order = order});
     EXPECT_TRUE(model) << model.error().message;
     if (!model) return nullptr;

@@ -37,7 +37,7 @@ Result<std::unique_ptr<ModelHarness>> ModelHarness::open(const std::filesystem::
                                 h.manifest_, h.file_->tensors(), infos,
                                 {.context_tokens = context,
                                  .sequences_max = options.sequences_max,
-                                 .kv_type = options.kv_type,
+                                 .kv_types = options.kv_types,
                                  .limits = options.limits,
                                  .layer_splits = options.layer_splits}));
   std::vector<Device*> devices(h.manifest_.size(), options.devices.front());
@@ -46,7 +46,7 @@ Result<std::unique_ptr<ModelHarness>> ModelHarness::open(const std::filesystem::
   }
   HADAL_TRY(h.weights_, Weights::load(h.manifest_, *h.file_, devices));
   HADAL_TRY(h.model_, architecture->build(*h.config_, *h.weights_, options.limits));
-  HADAL_TRY(h.cache_, KvCache::create(h.config_->kv_layout(), options.kv_type,
+  HADAL_TRY(h.cache_, KvCache::create(h.config_->kv_layout(), options.kv_types,
                                       h.placement_.kv_blocks, h.weights_->layer_devices()));
   const size_t logit_values = size_t{options.limits.logit_rows_max} * h.config_->vocabulary;
   HADAL_TRY(h.logits_, h.model_->head_device().allocate(logit_values * sizeof(float)));

@@ -29,7 +29,7 @@ struct HarnessOptions {
   uint32_t context_tokens = 0;         // of each sequence; 0: the model's, at most 4096
   uint32_t sequences_max = 1;
   StepLimits limits = {.tokens_max = 512, .logit_rows_max = 512};
-  QuantType kv_type = QuantType::kF32;
+  KvTypes kv_types = QuantType::kF32;
   bool predicts = false;  // the file's prediction layer too: every step drafts behind its forward
   BlockOrder block_order = BlockOrder::kScattered;
 };

@@ -15,7 +15,7 @@ struct Span {  // of one sequence: tokens in the cache before, tokens of this ba
 };
 
 struct CacheCase {
-  QuantType type = QuantType::kF32;  // of the cache
+  QuantType key_type = QuantType::kF32, value_type = QuantType::kF32;  // of the cache
   uint32_t heads = 1, kv_heads = 1, key_width = 1, value_width = 1;
   uint32_t block_tokens = 32;
   std::vector<Span> sequences;
@@ -72,8 +72,8 @@ CacheData make_data(const CacheCase& c, Random& random) {
     }
   }
   for (size_t s = 0; s < data.keys.size(); ++s) {
-    data.kept_keys.push_back(kept_by_cache(c.type, data.keys[s]));
-    data.kept_values.push_back(kept_by_cache(c.type, data.values[s]));
+    data.kept_keys.push_back(kept_by_cache(c.key_type, data.keys[s]));
+    data.kept_values.push_back(kept_by_cache(c.value_type, data.values[s]));
   }
   return data;
 }
@@ -112,11 +112,11 @@ SequenceLayout layout_of(const CacheData& data, const Part& part) {
 
 PagedKv fill_cache(const CacheData& data, Workbench& bench, Device& device) {
   const uint32_t rows = data.blocks * data.c.block_tokens;
-  const auto part = [&](uint32_t columns) {
-    return bench.blank_of(data.c.type, rows, cache_columns(data.c.type, columns));
+  const auto part = [&](QuantType type, uint32_t columns) {
+    return bench.blank_of(type, rows, cache_columns(type, columns));
   };
-  const PagedKv cache{part(data.keys[0].columns), part(data.values[0].columns),
-                      data.c.block_tokens};
+  const PagedKv cache{part(data.c.key_type, data.keys[0].columns),
+                      part(data.c.value_type, data.values[0].columns), data.c.block_tokens};
   for (const bool past : {true, false}) {
     const Part part = make_part(data, past);
     if (part.keys.rows == 0) continue;
@@ -143,8 +143,8 @@ Result<std::vector<float>> run_store(const CacheData& data, Device& device) {
 
 OpExpectation expect_store(const CacheData& data) {
   OpExpectation expected;
-  const auto add = [&](const std::vector<Matrix>& parts) {
-    const uint32_t columns = cache_columns(data.c.type, parts[0].columns);
+  const auto add = [&](QuantType type, const std::vector<Matrix>& parts) {
+    const uint32_t columns = cache_columns(type, parts[0].columns);
     std::vector<double> cache(size_t{data.blocks} * data.c.block_tokens * columns, 12345);
     for (size_t s = 0; s < parts.size(); ++s) {
       for (uint32_t p = 0; p < parts[s].rows; ++p) {
@@ -158,8 +158,8 @@ OpExpectation expect_store(const CacheData& data) {
     }
     expected.values.insert(expected.values.end(), cache.begin(), cache.end());
   };
-  add(data.kept_keys);
-  add(data.kept_values);
+  add(data.c.key_type, data.kept_keys);
+  add(data.c.value_type, data.kept_values);
   expected.scales.assign(expected.values.size(), 0.0);
   return expected;
 }
@@ -230,9 +230,9 @@ OpExpectation expect_attention(const CacheData& data) {
 }
 
 std::string name_of(const CacheCase& c) {
-  std::string name = fmt::format("{}, {} heads over {}, widths {} {}, blocks of {}, sequences",
-                                 quant_format(c.type).name, c.heads, c.kv_heads, c.key_width,
-                                 c.value_width, c.block_tokens);
+  std::string name = fmt::format("{} {}, {} heads over {}, widths {} {}, blocks of {}, sequences",
+                                 quant_format(c.key_type).name, quant_format(c.value_type).name,
+                                 c.heads, c.kv_heads, c.key_width, c.value_width, c.block_tokens);
   for (const Span& sequence : c.sequences) {
     name += fmt::format(" {}+{}", sequence.past, sequence.now);
   }
@@ -248,12 +248,20 @@ std::vector<CacheCase> list_cache_cases() {
   struct Heads {
     uint32_t heads, kv_heads;
   };
-  for (const QuantType type :
-       {QuantType::kF32, QuantType::kF16, QuantType::kBF16, QuantType::kQ8_0}) {
+  struct Types {
+    QuantType keys, values;
+  };
+  using enum QuantType;
+  for (const Types types :
+       {Types{kF32, kF32}, Types{kF16, kF16}, Types{kBF16, kBF16}, Types{kQ8_0, kQ8_0},
+        Types{kQ4_0, kQ4_0}, Types{kQ8_0, kQ4_0}, Types{kF16, kQ8_0}, Types{kQ4_0, kBF16}}) {
+    const bool blocks = std::max(quant_format(types.keys).block_values,
+                                 quant_format(types.values).block_values) > 1;
     for (const Heads heads : {Heads{2, 2}, Heads{9, 3}, Heads{8, 1}, Heads{1, 1}}) {
       for (const uint32_t width : {20u, 64u, 128u}) {
-        if (type == QuantType::kQ8_0 && heads.kv_heads > 1 && width % 32 != 0) continue;
-        CacheCase c{.type = type,
+        if (blocks && heads.kv_heads > 1 && width % 32 != 0) continue;
+        CacheCase c{.key_type = types.keys,
+                    .value_type = types.values,
                     .heads = heads.heads,
                     .kv_heads = heads.kv_heads,
                     .key_width = width,
@@ -268,7 +276,12 @@ std::vector<CacheCase> list_cache_cases() {
         list.push_back(c);
       }
     }
-    CacheCase c{.type = type, .heads = 4, .kv_heads = 2, .key_width = 32, .value_width = 32};
+    CacheCase c{.key_type = types.keys,
+                .value_type = types.values,
+                .heads = 4,
+                .kv_heads = 2,
+                .key_width = 32,
+                .value_width = 32};
     for (const uint32_t block_tokens : {1u, 5u, 16u, 64u}) {
       c.block_tokens = block_tokens;
       c.sequences = {{64, 3}, {63, 2}, {0, 1}};
@@ -290,8 +303,13 @@ std::vector<CacheCase> list_cache_cases() {
     c.value_magnitude = 3e3f;
     c.strided = true;
     list.push_back(c);
-    if (type == QuantType::kQ8_0) continue;  // heads in whole blocks
-    c = {.type = type, .heads = 6, .kv_heads = 2, .key_width = 48, .value_width = 24};
+    if (blocks) continue;  // heads are whole ones
+    c = {.key_type = types.keys,
+         .value_type = types.values,
+         .heads = 6,
+         .kv_heads = 2,
+         .key_width = 48,
+         .value_width = 24};
     c.sequences = {{40, 7}, {3, 1}};
     list.push_back(c);
     c.key_width = 7;

@@ -265,7 +265,7 @@ std::vector<LatentCase> list_cases() {
   const std::vector<Span> some = {{9, 1}, {0, 5}, {33, 2}};
   std::vector<LatentCase> list;
   for (const QuantType cache :
-       {QuantType::kBF16, QuantType::kF16, QuantType::kF32, QuantType::kQ8_0}) {
+       {QuantType::kBF16, QuantType::kF16, QuantType::kF32, QuantType::kQ8_0, QuantType::kQ4_0}) {
     for (const Form form : {Form::kFused, Form::kStacks, Form::kFlat}) {
       LatentCase c{.cache = cache,
                    .form = form,

@@ -136,14 +136,23 @@ Matrix kept_by_cache(QuantType type, const Matrix& rows) {
     float& value = kept.values[i];
     if (type == QuantType::kF16) value = f16_to_float(float_to_f16(value));
     if (type == QuantType::kBF16) value = bf16_to_float(float_to_bf16(value));
-    if (type != QuantType::kQ8_0) continue;
+    if (type != QuantType::kQ8_0 && type != QuantType::kQ4_0) continue;
     const size_t row = i / rows.columns * rows.columns, first = row + i % rows.columns / 32 * 32;
     float greatest = 0;
     for (size_t k = first; k < std::min<size_t>(first + 32, row + rows.columns); ++k) {
-      greatest = std::max(greatest, std::abs(rows.values[k]));
+      if (std::abs(rows.values[k]) > std::abs(greatest)) greatest = rows.values[k];
     }
-    const float number = greatest == 0 ? 0 : std::nearbyint(value * (127.0f / greatest));
-    value = number * f16_to_float(float_to_f16(greatest / 127.0f));
+    if (greatest == 0) {
+      value = 0;
+    } else if (type == QuantType::kQ8_0) {
+      greatest = std::abs(greatest);
+      value = std::nearbyint(value * (127.0f / greatest)) *
+              f16_to_float(float_to_f16(greatest / 127.0f));
+    } else {
+      const float scale = greatest / -8.0f;
+      const float number = std::min(15.0f, std::floor(value * (1.0f / scale) + 8.5f));
+      value = (number - 8) * f16_to_float(float_to_f16(scale));
+    }
   }
   return kept;
 }

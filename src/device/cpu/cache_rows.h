@@ -15,6 +15,10 @@ class CacheRows {
         block_bytes_(quant_format(cache.type).block_bytes) {}
 
   std::byte* row(size_t row) const { return data_ + row * row_bytes_; }
+  // Of a head's part of a row, which is whole blocks or the row's only one.
+  size_t bytes(size_t values) const {
+    return (values + block_values_ - 1) / block_values_ * block_bytes_;
+  }
   // As kernels take it; the column begins a block.
   const uint8_t* place(size_t row, size_t column) const {
     return reinterpret_cast<const uint8_t*>(this->row(row)) + column / block_values_ * block_bytes_;

@@ -6,6 +6,7 @@
 
 #include "base/sizes.h"
 #include "device/cpu/arena.h"
+#include "device/cpu/cache_kernels.h"
 #include "device/cpu/cache_rows.h"
 #include "device/cpu/cpu_ops.h"
 #include "device/paged_rows.h"
@@ -17,19 +18,6 @@ namespace {
 constexpr uint32_t kTileRows = 64;  // query rows that read a key at once, unless a group is larger
 constexpr uint32_t kPartLeast = 256;     // positions: fewer are not worth a part of their own
 constexpr uint32_t kItemsPerThread = 2;  // wanted, before the past is cut
-
-auto attend_kernel(const KernelTable& kernels, QuantType cache) {
-  switch (cache) {
-    case QuantType::kF32:
-      return kernels.attend_f32;
-    case QuantType::kF16:
-      return kernels.attend_f16;
-    case QuantType::kBF16:
-      return kernels.attend_bf16;
-    default:
-      return kernels.attend_q8_0;
-  }
-}
 
 }  // namespace
 
@@ -51,6 +39,8 @@ void CpuOps::store_kv(const StoreKvArgs& args) {
       std::memcpy(to, values, from.columns * sizeof(float));
     } else if (cache.type == QuantType::kQ8_0) {
       encode_q8_0(values, from.columns, to);
+    } else if (cache.type == QuantType::kQ4_0) {
+      encode_q4_0(values, from.columns, to);
     } else {
       const auto round = cache.type == QuantType::kF16 ? kernels_.to_f16 : kernels_.to_bf16;
       round(values, from.columns, reinterpret_cast<uint16_t*>(to));
@@ -113,7 +103,6 @@ void CpuOps::plan_attention(AttentionPlan& plan) const {
   plan.group = args.heads / args.kv_heads;
   check_cache(args.cache.keys, device_, args.kv_heads, plan.key_width);
   check_cache(args.cache.values, device_, args.kv_heads, plan.value_width);
-  CHECK(args.cache.keys.type == args.cache.values.type);
   plan.keys = CacheRows(args.cache.keys);
   plan.values = CacheRows(args.cache.values);
 
@@ -158,6 +147,7 @@ AttentionTile CpuOps::thread_tile(const AttentionPlan& plan, Arena& arena) {
   AttentionTile tile = {};
   tile.key_width = plan.key_width;
   tile.value_width = plan.value_width;
+  tile.value_bytes = plan.values.bytes(plan.value_width);
   tile.query_stride = plan.key_width;
   tile.sum_stride = plan.sum_stride;
   tile.queries = arena.take<float>(plan.rows_max * plan.key_width);
@@ -223,7 +213,7 @@ void CpuOps::attend_item(const AttentionPlan& plan, size_t index, uint32_t threa
   const auto runs = static_cast<uint32_t>(divide_up(length, kAttentionRun));
   const uint32_t first_run = runs * item.part / plan.parts;
   const uint32_t last_run = runs * (item.part + 1) / plan.parts;
-  const auto attend = attend_kernel(kernels_, args.cache.keys.type);
+  const Attend attend(kernels_, args.cache.keys.type, args.cache.values.type);
   for (uint32_t i = first_run; i < last_run; ++i) {
     AttentionRun run;
     run.first = i * kAttentionRun;

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/sizes.h"
+#include "device/cpu/cache_kernels.h"
 #include "device/cpu/cache_rows.h"
 #include "device/cpu/latent_attention.h"
 #include "device/paged_rows.h"
@@ -150,6 +151,7 @@ void CpuOps::attend_tile(const ExpandedPlan& plan, size_t index, uint32_t thread
   tile.totals = plan.totals + state;
   tile.sums = plan.sums + state * plan.sum_stride;
   const size_t seen = std::min(end - plan.first, plan.positions);
+  const Attend attend(kernels_, QuantType::kF32, QuantType::kF32);
   for (size_t from = 0; from < seen; from += kAttentionRun) {
     AttentionRun run;
     run.first = plan.first + from;
@@ -160,7 +162,7 @@ void CpuOps::attend_tile(const ExpandedPlan& plan, size_t index, uint32_t thread
       run.keys[p] = reinterpret_cast<const uint8_t*>(key);
       run.values[p] = reinterpret_cast<const uint8_t*>(value);
     }
-    kernels_.attend_f32(tile, run);
+    attend(tile, run);
   }
 }
 

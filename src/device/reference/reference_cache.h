@@ -19,6 +19,7 @@ inline void store_row(const Tensor& from, uint32_t token, const Tensor& cache, s
     return;
   }
   if (cache.type == QuantType::kQ8_0) return encode_q8_0(values, from.columns, to);
+  if (cache.type == QuantType::kQ4_0) return encode_q4_0(values, from.columns, to);
   auto* halves = reinterpret_cast<uint16_t*>(to);
   for (uint32_t i = 0; i < from.columns; ++i) {
     halves[i] = cache.type == QuantType::kF16 ? float_to_f16(values[i]) : float_to_bf16(values[i]);

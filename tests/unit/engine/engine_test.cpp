@@ -53,8 +53,9 @@ TEST(Engine, RefusesOptionsThatCannotBe) {
   EXPECT_NE(error_of({.sequences_max = 9, .step_tokens_max = 8}).find("9 sequences"),
             std::string::npos);
   EXPECT_NE(error_of({.step_tokens_max = 100000}).find("100000"), std::string::npos);
-  EXPECT_NE(error_of({.kv_type = QuantType::kQ4_0}).find("q4_0"), std::string::npos);
-  EXPECT_EQ(error_of({.kv_type = QuantType::kQ8_0}), "opened");
+  EXPECT_NE(error_of({.key_type = QuantType::kQ4_1}).find("q4_1"), std::string::npos);
+  EXPECT_NE(error_of({.value_type = QuantType::kQ4_1}).find("q4_1"), std::string::npos);
+  EXPECT_EQ(error_of({.key_type = QuantType::kQ8_0, .value_type = QuantType::kQ4_0}), "opened");
   EXPECT_NE(error_of({.context_tokens = 1}).find("context of 1"), std::string::npos);
   EXPECT_NE(error_of({.context_tokens = 100'000'000}).find("100000000"), std::string::npos);
   EXPECT_NE(error_of({.layer_splits = {1, 2, 3}}, 2), "opened");

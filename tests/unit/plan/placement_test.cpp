@@ -201,7 +201,7 @@ TEST(Placement, NeverExceedsMemory) {
 TEST(Placement, APredictionLayerIsWithTheLastLayerAndTakesItsShare) {
   Model model;
   const PlacementOptions options = {
-      .context_tokens = 32, .kv_type = QuantType::kF16, .layer_splits = {1, 4}};
+      .context_tokens = 32, .kv_types = QuantType::kF16, .layer_splits = {1, 4}};
   const std::vector<DeviceInfo> devices = {card("a", 100 * kMegabyte), card("b", 100 * kMegabyte)};
   const auto without = model.place(devices, options);
   ASSERT_TRUE(without) << without.error().message;

@@ -59,7 +59,7 @@ struct CacheQ8_0 {
   static constexpr size_t bytes(size_t values) { return values * sizeof(BlockQ8_0) / 32; }
   static Floats load(const uint8_t* p, size_t i) {
     const uint8_t* block = p + i / 32 * sizeof(BlockQ8_0);
-    return load_signed_bytes(block + offsetof(BlockQ8_0, quants) + i % 32) *
+    return floats_of_signed_bytes(load_lane_bytes(block + offsetof(BlockQ8_0, quants) + i % 32)) *
            broadcast(f16_at(block));
   }
   static Floats load_some(const uint8_t* p, size_t i, size_t) { return load(p, i); }
@@ -69,6 +69,30 @@ struct CacheQ8_0 {
         reinterpret_cast<const __m128i*>(block + offsetof(BlockQ8_0, quants) + i % 32));
     return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(eight)),
                          _mm256_set1_ps(f16_at(block)));
+  }
+};
+
+// Blocks are whole here too. The low halves of a block's bytes are its first 16 values.
+struct CacheQ4_0 {
+  static constexpr size_t bytes(size_t values) { return values * sizeof(BlockQ4_0) / 32; }
+  static Floats load(const uint8_t* p, size_t i) {
+    const uint8_t* block = p + i / 32 * sizeof(BlockQ4_0);
+    return floats_of_signed_bytes(
+               halves(load_lane_bytes(block + offsetof(BlockQ4_0, quants) + i % 16), i)) *
+           broadcast(f16_at(block));
+  }
+  static Floats load_some(const uint8_t* p, size_t i, size_t) { return load(p, i); }
+  static __m256 load8(const uint8_t* p, size_t i, size_t) {
+    const uint8_t* block = p + i / 32 * sizeof(BlockQ4_0);
+    const __m128i eight = _mm_loadl_epi64(
+        reinterpret_cast<const __m128i*>(block + offsetof(BlockQ4_0, quants) + i % 16));
+    return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(halves(eight, i))),
+                         _mm256_set1_ps(f16_at(block)));
+  }
+  // Of bytes that hold value i of a block and those behind it, the numbers -8 to 7.
+  static __m128i halves(__m128i bytes, size_t i) {
+    const __m128i shifted = i % 32 < 16 ? bytes : _mm_srli_epi16(bytes, 4);
+    return _mm_sub_epi8(_mm_and_si128(shifted, _mm_set1_epi8(15)), _mm_set1_epi8(8));
   }
 };
 
@@ -85,7 +109,7 @@ void score_four(const AttentionTile& tile, const AttentionRun& run, size_t first
     const uint8_t* key = run.keys[p];
     if (first == 0) {  // keys soon, values after them; the next rows find them in the cache
       if (p + 4 < run.count) prefetch_lines(run.keys[p + 4], Cache::bytes(tile.key_width));
-      prefetch_lines(run.values[p], Cache::bytes(tile.value_width));
+      prefetch_lines(run.values[p], tile.value_bytes);
     }
     Floats sums[4] = {zeros(), zeros(), zeros(), zeros()};
     for_vectors(
@@ -181,8 +205,7 @@ void multiply_matrices(size_t count, const float* a, size_t a_stride, const floa
 // place of a float, while products of the smallest floats take a processor a hundred times as long.
 constexpr float kLeastPower = -60;
 
-// Scores to weights relative to the greatest score so far; earlier sums shrink to it.
-void soften(const AttentionTile& tile, const AttentionRun& run, size_t row) {
+void soften_row(const AttentionTile& tile, const AttentionRun& run, size_t row) {
   float* scores = tile.scores + row * kAttentionRun;
   const size_t limit = tile.limits[row];
   const size_t visible = limit <= run.first              ? 0
@@ -246,20 +269,34 @@ void add_values_of_four(const AttentionTile& tile, const AttentionRun& run, size
 }
 
 template <class Cache>
-void attend(const AttentionTile& tile, const AttentionRun& run) {
+void score(const AttentionTile& tile, const AttentionRun& run) {
   if (tile.rows >= kPanelQueries) {
     unpack_keys<Cache>(tile, run, tile.panel);
     multiply_matrices(tile.rows, tile.queries, tile.query_stride, tile.panel, kAttentionRun,
                       tile.key_width, kAttentionRun, tile.scores, kAttentionRun, false);
-    for (size_t row = 0; row < tile.rows; ++row) soften(tile, run, row);
+  } else {
+    for (size_t row = 0; row < tile.rows; row += 4) score_four<Cache>(tile, run, row);
+  }
+}
+
+void soften(const AttentionTile& tile, const AttentionRun& run) {
+  for (size_t row = 0; row < tile.rows; ++row) soften_row(tile, run, row);
+}
+
+template <class Cache>
+void add_values(const AttentionTile& tile, const AttentionRun& run) {
+  if (tile.rows >= kPanelQueries) {
     unpack_values<Cache>(tile, run, tile.panel);
     multiply_matrices(tile.rows, tile.scores, kAttentionRun, tile.panel, tile.sum_stride, run.count,
                       tile.sum_stride, tile.sums, tile.sum_stride, true);
-    return;
+  } else {
+    for (size_t row = 0; row < tile.rows; row += 4) add_values_of_four<Cache>(tile, run, row);
   }
-  for (size_t row = 0; row < tile.rows; row += 4) score_four<Cache>(tile, run, row);
-  for (size_t row = 0; row < tile.rows; ++row) soften(tile, run, row);
-  for (size_t row = 0; row < tile.rows; row += 4) add_values_of_four<Cache>(tile, run, row);
+}
+
+template <class Cache>
+constexpr CacheKernels cache_kernels() {
+  return {score<Cache>, add_values<Cache>};
 }
 
 }  // namespace

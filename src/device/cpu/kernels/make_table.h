@@ -59,10 +59,12 @@ constexpr KernelTable make_table(const char* name, const char* title) {
   table.float_panel_bytes = kFloatPanelColumns * kPanelRows * sizeof(float);
   table.quantize = quantize;
   table.dot = dot;
-  table.attend_f32 = attend<CacheF32>;
-  table.attend_f16 = attend<CacheF16>;
-  table.attend_bf16 = attend<CacheBF16>;
-  table.attend_q8_0 = attend<CacheQ8_0>;
+  table.cache_f32 = cache_kernels<CacheF32>();
+  table.cache_f16 = cache_kernels<CacheF16>();
+  table.cache_bf16 = cache_kernels<CacheBF16>();
+  table.cache_q8_0 = cache_kernels<CacheQ8_0>();
+  table.cache_q4_0 = cache_kernels<CacheQ4_0>();
+  table.soften = soften;
   table.multiply_floats = multiply_matrices;
   table.rms_norm = rms_norm;
   table.swiglu = swiglu;

@@ -106,8 +106,11 @@ inline Floats load_bf16(const void* p) {
   const __m128i halves = _mm_loadu_si128(static_cast<const __m128i*>(p));
   return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16))};
 }
-inline Floats load_signed_bytes(const void* p) {
-  const __m128i bytes = _mm_loadl_epi64(static_cast<const __m128i*>(p));
+// As many bytes as there are lanes; what lies behind them in the register is undefined.
+inline __m128i load_lane_bytes(const void* p) {
+  return _mm_loadl_epi64(static_cast<const __m128i*>(p));
+}
+inline Floats floats_of_signed_bytes(__m128i bytes) {
   return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes))};
 }
 inline void store_f16(void* p, Floats a) {

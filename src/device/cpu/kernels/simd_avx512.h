@@ -107,8 +107,11 @@ inline Floats load_bf16(const void* p) {
   const __m256i halves = _mm256_loadu_si256(static_cast<const __m256i*>(p));
   return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16))};
 }
-inline Floats load_signed_bytes(const void* p) {
-  const __m128i bytes = _mm_loadu_si128(static_cast<const __m128i*>(p));
+// As many bytes as there are lanes.
+inline __m128i load_lane_bytes(const void* p) {
+  return _mm_loadu_si128(static_cast<const __m128i*>(p));
+}
+inline Floats floats_of_signed_bytes(__m128i bytes) {
   return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))};
 }
 inline void store_f16(void* p, Floats a) {

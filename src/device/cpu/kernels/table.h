@@ -112,6 +112,7 @@ constexpr size_t kGemvTokensMax = 4;
 // Query rows that share a key-value head, and how far they have come.
 struct AttentionTile {
   size_t rows, key_width, value_width;
+  size_t value_bytes;    // of a head's part of a value, as it lies in the cache
   const float* queries;  // [rows][query_stride], already multiplied by the scale
   size_t query_stride;
   const uint32_t* limits;  // [rows]: positions below it are seen
@@ -134,6 +135,13 @@ struct AttentionRun {
   const uint8_t* values[kAttentionRun];
 };
 
+// How a cache of one type is read. A run of positions more for a tile: `score` of the keys' type,
+// KernelTable::soften, `add_values` of the values' type.
+struct CacheKernels {
+  void (*score)(const AttentionTile&, const AttentionRun&);       // scores = queries . keys
+  void (*add_values)(const AttentionTile&, const AttentionRun&);  // sums += scores . values
+};
+
 struct KernelTable {
   const char* name;   // as DeviceOptions::instruction_set takes it
   const char* title;  // for people
@@ -152,11 +160,9 @@ struct KernelTable {
   // sum of a[i] * b[i]
   float (*dot)(const float* a, const float* b, size_t count);
 
-  // A run of positions more for a tile; by the cache's type.
-  void (*attend_f32)(const AttentionTile&, const AttentionRun&);
-  void (*attend_f16)(const AttentionTile&, const AttentionRun&);
-  void (*attend_bf16)(const AttentionTile&, const AttentionRun&);
-  void (*attend_q8_0)(const AttentionTile&, const AttentionRun&);
+  CacheKernels cache_f32, cache_f16, cache_bf16, cache_q8_0, cache_q4_0;
+  // Scores to weights relative to each row's greatest score so far; its earlier sums shrink to it.
+  void (*soften)(const AttentionTile&, const AttentionRun&);
 
   // c[t, n] (= or +=) sum over k of a[t, k] b[k, n]; columns: a multiple of panel_rows.
   void (*multiply_floats)(size_t tokens, const float* a, size_t a_stride, const float* b,
