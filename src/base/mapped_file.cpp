@@ -15,6 +15,7 @@
 #include <string>
 #include <utility>
 
+#include "base/file_descriptor.h"
 #include "base/sizes.h"
 
 namespace hadal {
@@ -177,28 +178,13 @@ void* map_aligned(size_t size, int file) {
   return data;
 }
 
-class FileDescriptor {
- public:
-  explicit FileDescriptor(int number) : number_(number) {}
-  ~FileDescriptor() {
-    if (number_ >= 0) close(number_);
-  }
-  FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(const FileDescriptor&) = delete;
-  int number() const { return number_; }
-  int release() { return std::exchange(number_, -1); }
-
- private:
-  int number_;
-};
-
 }  // namespace
 
 Result<std::unique_ptr<MappedFile>> MappedFile::open(const std::filesystem::path& path) {
   const std::string name = path.string();
   // Non-blocking: opening a pipe nobody writes to would wait for ever.
   FileDescriptor file(::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (file.number() < 0) {
+  if (!file.open()) {
     if (errno == ENOENT || errno == ENOTDIR) return fail("{}: no such file", name);
     if (errno == EACCES) return fail("{}: no permission to read this file", name);
     return fail("{}: cannot be opened: {}", name, std::strerror(errno));

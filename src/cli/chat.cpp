@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "cli/sampling_options.h"
+#include "file/json_tree.h"
 
 namespace hadal {
 namespace {
@@ -23,6 +24,7 @@ constexpr const char* kHelp =
 
 constexpr std::string_view kBlockMark = "\"\"\"";
 constexpr uint64_t kChatFileBytesMax = 64ull << 20;
+constexpr int kChatDepthMax = 32;
 
 std::string trimmed(std::string_view text) {
   const auto first = text.find_first_not_of(" \t");
@@ -270,7 +272,8 @@ void Chat::load(const std::string& name) {
     return;
   }
   const auto text = read_text(path->string());
-  const auto chat = text ? nlohmann::json::parse(*text, nullptr, false) : nlohmann::json();
+  const auto chat = (text ? read_json_tree(*text, path->string(), kChatDepthMax) : nlohmann::json())
+                        .value_or(nlohmann::json());
   const auto well_formed = [](const nlohmann::json& message) {
     return message.is_object() && message.contains("role") && message["role"].is_string() &&
            message.contains("content") && message["content"].is_string();

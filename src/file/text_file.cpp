@@ -8,6 +8,7 @@
 #include <cstring>
 #include <span>
 
+#include "base/file_descriptor.h"
 #include "base/sizes.h"
 #include "file/file_kind.h"
 
@@ -40,13 +41,12 @@ Result<std::string> read_open_file(int file, const std::string& name, uint64_t b
 Result<std::optional<std::string>> read_text_file(const std::filesystem::path& path,
                                                   uint64_t bytes_max) {
   const std::string name = path.string();
-  const int file = ::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (file < 0) {
+  const FileDescriptor file(::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!file.open()) {
     if (errno == ENOENT) return std::nullopt;
     return fail("{}: cannot be opened: {}", name, std::strerror(errno));
   }
-  auto text = read_open_file(file, name, bytes_max);
-  close(file);
+  auto text = read_open_file(file.number(), name, bytes_max);
   if (!text) return forward_error(text);
   if (text->starts_with("version https://git-lfs.github.com/spec/")) {
     return fail("{}: {}", name, describe_foreign_file(std::as_bytes(std::span(*text))));

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "file/json_tree.h"
 #include "file/text_file.h"
 
 namespace hadal {
@@ -123,16 +124,8 @@ Result<Catalogue> Catalogue::open(const std::filesystem::path& users_file) {
 }
 
 Status Catalogue::add(std::string_view text, const std::string& from) {
-  bool too_deep = false;
-  const Json json = Json::parse(
-      text.begin(), text.end(),
-      [&](int depth, Json::parse_event_t, Json&) {
-        too_deep = too_deep || depth > kDepthMax;
-        return !too_deep;
-      },
-      false);
-  if (json.is_discarded() || too_deep || !json.is_object())
-    return fail("{}: is no valid catalogue (JSON)", from);
+  HADAL_TRY(const Json json, read_json_tree(text, from, kDepthMax));
+  if (!json.is_object()) return fail("{}: is no catalogue: an object was expected", from);
   if (json.value("version", Json(0)) != Json(1))
     return fail("{}: \"version\": 1 was expected", from);
   const auto models = json.find("models");

@@ -3,6 +3,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "file/json_tree.h"
+
 namespace hadal {
 namespace {
 
@@ -14,17 +16,7 @@ constexpr int kDepthMax = 16;
 // keeps.
 Result<Json> parse(std::string_view text, const std::string& from) {
   if (text.size() > kListingBytesMax) return fail("{}: the answer is too long", from);
-  bool too_deep = false;
-  const Json json = Json::parse(
-      text.begin(), text.end(),
-      [&](int depth, Json::parse_event_t, Json&) {
-        too_deep = too_deep || depth > kDepthMax;
-        return !too_deep;
-      },
-      false);
-  if (too_deep) return fail("{}: the answer is nested deeper than {} levels", from, kDepthMax);
-  if (json.is_discarded()) return fail("{}: the answer is not valid JSON", from);
-  return json;
+  return read_json_tree(text, from, kDepthMax);
 }
 
 std::string text_of(const Json& object, const char* key) {

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "file/json_tree.h"
 #include "file/model_file.h"
 #include "text/tokenizer.h"
 
@@ -12,11 +13,13 @@ namespace {
 
 Result<std::optional<std::string>> from_tokenizer_config(const ModelFile& file,
                                                          const std::string& text) {
-  const auto config = nlohmann::json::parse(text, nullptr, false);
   const auto problem = [&](std::string_view what) {
     return fail("{}/tokenizer_config.json: {}", file.path().string(), what);
   };
-  if (config.is_discarded() || !config.is_object()) return problem("not a JSON object");
+  constexpr int kDepthMax = 32;
+  const auto tree = read_json_tree(text, "tokenizer_config.json", kDepthMax);
+  if (!tree || !tree->is_object()) return problem("not a JSON object");
+  const nlohmann::json& config = *tree;
   const auto found = config.find("chat_template");
   if (found == config.end() || found->is_null()) return std::nullopt;
   if (found->is_string()) return found->get<std::string>();
