@@ -132,6 +132,21 @@ std::vector<PulledModel> models_in_hugging_face_cache(const HubOptions& options)
   return models;
 }
 
+std::vector<std::string> sharers(const fs::path& path, const std::string& name,
+                                 const std::vector<PulledModel>& pulled,
+                                 const HubOptions& options) {
+  std::vector<std::string> names;
+  for (const PulledModel& other : pulled) {
+    if (other.path == path && other.name != name) names.push_back(other.name);
+  }
+  const auto lies_in = [&](const fs::path& cache) {
+    return path.string().starts_with(cache.string() + "/");
+  };
+  if (lies_in(options.hugging_face_cache)) names.emplace_back("huggingface_hub");
+  if (lies_in(options.modelscope_cache)) names.emplace_back("modelscope");
+  return names;
+}
+
 Result<Removal> remove_model(const PulledModel& model, const HubOptions& options) {
   const PulledModels pulled(options.home);
   HADAL_TRY(const std::vector<PulledModel> all, pulled.list());

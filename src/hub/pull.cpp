@@ -10,6 +10,7 @@
 
 #include "base/sizes.h"
 #include "hub/caches/hugging_face_cache.h"
+#include "hub/disk/durable_file.h"
 #include "hub/disk/file_digest.h"
 #include "hub/disk/file_lock.h"
 #include "hub/pull_plan.h"
@@ -23,6 +24,30 @@ namespace fs = std::filesystem;
 
 double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// How fast the last pull was that was long enough to tell; 0: none was.
+double last_speed(const HubOptions& options) {
+  const auto models = PulledModels(options.home).list();
+  if (!models) return 0;
+  const PulledModel* last = nullptr;
+  for (const PulledModel& model : *models) {
+    if (model.bytes_per_s > 0 &&
+        (last == nullptr || model.pulled_unix_seconds > last->pulled_unix_seconds))
+      last = &model;
+  }
+  return last == nullptr ? 0 : last->bytes_per_s;
+}
+
+// How long it will take, as far as that can be said before a byte came.
+std::string forecast(uint64_t bytes, const HubOptions& options) {
+  const double speed = last_speed(options);
+  const auto limit = static_cast<double>(options.limit_bytes_per_s);
+  if (speed <= 0 && limit <= 0) return "";
+  const bool limited = limit > 0 && (speed <= 0 || limit < speed);
+  const double taken = limited ? limit : speed;
+  return fmt::format(" (about {} at {}{}/s)", format_duration(static_cast<double>(bytes) / taken),
+                     limited ? "" : "the last pull's ", format_bytes(static_cast<uint64_t>(taken)));
 }
 
 // Carries out one plan.
@@ -52,6 +77,8 @@ class Pull {
   Transport transport_;
   SpeedMeter meter_;
   uint64_t bytes_before_ = 0;  // of the files that are done
+  uint64_t bytes_fetched_ = 0;
+  double fetching_s_ = 0;
 };
 
 Result<PulledModel> Pull::run() {
@@ -67,7 +94,8 @@ Result<PulledModel> Pull::run() {
     return finish(files);
   }
   HADAL_TRY_VOID(announce());
-  if (!plan_.repository.empty()) HADAL_TRY_VOID(cache_.prepare());
+  // A cache that has it all may be one that only others can write.
+  if (!plan_.repository.empty() && plan_.bytes_missing() > 0) HADAL_TRY_VOID(cache_.prepare());
   std::vector<PulledFile> files;
   for (PlannedFile& file : plan_.files) {
     const bool ours = !file.present;
@@ -119,11 +147,12 @@ Status Pull::announce() {
       others.push_back(source.name);
   }
   callbacks_.say(fmt::format(
-      "Pulling {} from {}{}: {}{} into {}{}", plan_.model.name, plan_.from,
+      "Pulling {} from {}{}: {}{}{} into {}{}", plan_.model.name, plan_.from,
       others.empty() ? "" : fmt::format(" (or {}, if that is faster)", fmt::join(others, ", ")),
       format_bytes(missing),
       missing < total ? fmt::format(" of {}, the rest is here", format_bytes(total)) : "",
-      folder.string(), plan_.model.licence.empty() ? "" : ". Licence: " + plan_.model.licence));
+      forecast(missing, options_), folder.string(),
+      plan_.model.licence.empty() ? "" : ". Licence: " + plan_.model.licence));
   return {};
 }
 
@@ -179,8 +208,11 @@ Status Pull::transfer(PlannedFile& file) {
   transfer.progress = [&](const TransferProgress& progress) {
     report(bytes_before_ + progress.bytes_done, progress.from, false, progress.digesting);
   };
+  const double begin = seconds_now();
   const auto outcome = transfer_file(transport_, target, file.sources, transfer);
   if (!outcome) return forward_error(outcome);
+  bytes_fetched_ += outcome->bytes_fetched;
+  fetching_s_ += seconds_now() - begin;
   for (const std::string& note : outcome->notes) callbacks_.say(note);
   if (file.file.digest.kind == DigestKind::kNone) {
     callbacks_.say(fmt::format("{} came without a digest to check it by; its sha256 is {}",
@@ -204,8 +236,12 @@ Result<PulledModel> Pull::finish(const std::vector<PulledFile>& files) {
   model.files = files;
   model.pulled_unix_seconds = std::time(nullptr);
   const PulledModels models(options_.home);
+  constexpr uint64_t kBytesTelling = 1 << 20;
+  if (bytes_fetched_ >= kBytesTelling && fetching_s_ > 0)
+    model.bytes_per_s = static_cast<double>(bytes_fetched_) / fetching_s_;
   // A file that an earlier pull fetched stays ours.
   if (const auto before = models.find(model.name)) {
+    if (model.bytes_per_s <= 0) model.bytes_per_s = before->bytes_per_s;
     for (PulledFile& file : model.files) {
       for (const PulledFile& old : before->files)
         file.ours = file.ours || (old.path == file.path && old.ours);

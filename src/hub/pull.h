@@ -44,6 +44,10 @@ bool can_be_pulled(const std::string& name, const HubOptions& options);
 // Every model of the Hugging Face cache that hadal could run, whoever fetched it.
 std::vector<PulledModel> models_in_hugging_face_cache(const HubOptions& options);
 
+// Who else uses what lies at `path`: other names among `pulled`, the hubs' own clients.
+std::vector<std::string> sharers(const std::filesystem::path& path, const std::string& name,
+                                 const std::vector<PulledModel>& pulled, const HubOptions& options);
+
 struct Removal {
   uint64_t bytes_freed = 0;
   std::vector<std::string> notes;  // what stayed, and why

@@ -1,14 +1,11 @@
 #include "hub/pull_plan.h"
 
-#include <sys/statvfs.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 
 #include "base/sizes.h"
 #include "hub/caches/hugging_face_cache.h"
 #include "hub/caches/modelscope_cache.h"
+#include "hub/disk/durable_file.h"
 #include "hub/disk/file_digest.h"
 #include "hub/names/catalogue.h"
 
@@ -253,22 +250,11 @@ Status check_room(uint64_t bytes_missing, uint64_t bytes_free, const fs::path& f
                   const std::string& name) {
   if (bytes_missing == 0 || bytes_missing + kDiskReserveBytes <= bytes_free) return {};
   return fail(
-      "{} needs {} more in {}, and {} are free there ({} are kept for others). Free some space, or "
-      "set HF_HUB_CACHE or "
-      "HADAL_HOME to a larger disk",
+      "{} needs {} more in {}, and {} are free there ({} are kept for others). Free some space "
+      "(`hadal list` shows what your models take, `hadal rm NAME` removes one) and type the same "
+      "command again, or set HF_HUB_CACHE or HADAL_HOME to a larger disk",
       name, format_bytes(bytes_missing), folder.string(), format_bytes(bytes_free),
       format_bytes(kDiskReserveBytes));
-}
-
-Result<uint64_t> free_disk_bytes(const fs::path& folder) {
-  fs::path place = folder;
-  struct statvfs status {};
-  while (statvfs(place.c_str(), &status) != 0) {
-    if (errno != ENOENT || !place.has_relative_path())
-      return fail("{}: cannot be examined: {}", place.string(), std::strerror(errno));
-    place = place.parent_path();
-  }
-  return static_cast<uint64_t>(status.f_bavail) * status.f_frsize;
 }
 
 }  // namespace hadal

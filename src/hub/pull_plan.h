@@ -56,8 +56,6 @@ Result<PullPlan> plan_from_url(const ModelReference& reference, const HubOptions
 // "" if the missing bytes fit beside `reserve`; else a sentence with the figures.
 Status check_room(uint64_t bytes_missing, uint64_t bytes_free, const std::filesystem::path& folder,
                   const std::string& name);
-// Free bytes of the file system that `folder` (or its nearest parent that exists) lies on.
-Result<uint64_t> free_disk_bytes(const std::filesystem::path& folder);
 inline constexpr uint64_t kDiskReserveBytes = 64 << 20;  // left for everybody else
 
 }  // namespace hadal

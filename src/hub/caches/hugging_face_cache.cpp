@@ -7,7 +7,7 @@
 #include <system_error>
 
 #include "file/text_file.h"
-#include "hub/transfer/part_file.h"
+#include "hub/disk/durable_file.h"
 
 namespace hadal {
 namespace {
@@ -15,6 +15,10 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kFolderHead = "models--";
+constexpr const char* kLocks = ".locks";
+// Where small files are written before they get their names: among the locks, where the client
+// looks for nothing. In refs/ it would take one that a killed process left for a branch.
+constexpr const char* kTemporary = "hadal.tmp";
 constexpr size_t kEntriesMax = 100000;  // of a folder walked, so that no cache takes for ever
 
 std::string folder_name(const std::string& repository) {
@@ -45,7 +49,7 @@ fs::path HuggingFaceCache::blob(const std::string& repository, const Digest& dig
 }
 
 fs::path HuggingFaceCache::lock(const std::string& repository, const Digest& digest) const {
-  return root_ / ".locks" / folder_name(repository) / (digest.hex + ".lock");
+  return root_ / kLocks / folder_name(repository) / (digest.hex + ".lock");
 }
 
 fs::path HuggingFaceCache::snapshot(const std::string& repository,
@@ -111,7 +115,8 @@ Status HuggingFaceCache::prepare() const {
   const fs::path tag = root_ / "CACHEDIR.TAG";
   std::error_code error;
   if (fs::exists(tag, error)) return {};
-  return write_durably(tag,
+  HADAL_TRY_VOID(make_folders(root_ / kLocks));
+  return write_durably(tag, root_ / kLocks / kTemporary,
                        "Signature: 8a477f597d28d172789f06886806bc55\n"
                        "# A cache of models from Hugging Face; see https://bford.info/cachedir/\n");
 }
@@ -123,9 +128,11 @@ Status HuggingFaceCache::link(const std::string& repository, const std::string& 
   std::error_code error;
   if (fs::is_symlink(pointer, error) && fs::read_symlink(pointer, error) == target) return {};
   HADAL_TRY_VOID(make_folders(pointer.parent_path()));
-  const fs::path beside = fmt::format("{}.{}.tmp", pointer.string(), getpid());
-  ::unlink(beside.c_str());
-  if (symlink(target.c_str(), beside.c_str()) == 0) return move_durably(beside, pointer);
+  // Not through a name beside it: the client would take one that a killed process left for a file
+  // of the model.
+  ::unlink(pointer.c_str());
+  if (symlink(target.c_str(), pointer.c_str()) == 0) return {};
+  if (errno == EEXIST) return {};  // somebody else made it just now
   if (errno != EPERM && errno != EOPNOTSUPP)
     return fail("{}", describe_write_error(errno, pointer));
   // A file system without links: the client keeps the file itself in the snapshot there.
@@ -138,8 +145,10 @@ Status HuggingFaceCache::set_ref(const std::string& repository, const std::strin
                                  const std::string& commit) const {
   if (revision == commit || this->commit(repository, revision) == commit) return {};
   const fs::path path = repository_folder(repository) / "refs" / revision;
+  const fs::path locks = root_ / kLocks / folder_name(repository);
   HADAL_TRY_VOID(make_folders(path.parent_path()));
-  return write_durably(path, commit);
+  HADAL_TRY_VOID(make_folders(locks));
+  return write_durably(path, locks / kTemporary, commit);
 }
 
 Result<uint64_t> HuggingFaceCache::remove(const fs::path& pointer) const {

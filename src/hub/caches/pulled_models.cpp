@@ -5,10 +5,11 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "file/json_tree.h"
 #include "file/text_file.h"
+#include "hub/disk/durable_file.h"
 #include "hub/names/hub_names.h"
 #include "hub/network/http_rules.h"
-#include "hub/transfer/part_file.h"
 
 namespace hadal {
 namespace {
@@ -34,6 +35,7 @@ Json to_json(const PulledModel& model) {
             {"path", model.path.string()},
             {"pulled", model.pulled_unix_seconds},
             {"files", Json::array()}};
+  if (model.bytes_per_s > 0) json["bytes_per_s"] = model.bytes_per_s;
   if (model.temperature) json["temperature"] = *model.temperature;
   if (model.top_p) json["top_p"] = *model.top_p;
   for (const PulledFile& file : model.files) {
@@ -44,8 +46,11 @@ Json to_json(const PulledModel& model) {
 }
 
 std::optional<PulledModel> from_json(const std::string& text) {
+  constexpr int kDepthMax = 8;
+  const auto tree = read_json_tree(text, "record", kDepthMax);
+  if (!tree) return std::nullopt;
+  const Json& json = *tree;
   try {
-    const Json json = Json::parse(text);
     if (json.at("version") != 1) return std::nullopt;
     PulledModel model{.name = json.at("name"),
                       .source = json.at("source"),
@@ -59,6 +64,7 @@ std::optional<PulledModel> from_json(const std::string& text) {
                       .pulled_unix_seconds = json.at("pulled")};
     if (json.contains("temperature")) model.temperature = json.at("temperature").get<double>();
     if (json.contains("top_p")) model.top_p = json.at("top_p").get<double>();
+    if (json.contains("bytes_per_s")) model.bytes_per_s = json.at("bytes_per_s").get<double>();
     for (const Json& file : json.at("files")) {
       model.files.push_back({.path = file.at("path").get<std::string>(),
                              .bytes = file.at("bytes"),
@@ -134,7 +140,8 @@ std::optional<PulledModel> PulledModels::find_by_path(const fs::path& path) cons
 Status PulledModels::save(const PulledModel& model) const {
   HADAL_TRY_VOID(check_model_name(model.name));
   HADAL_TRY_VOID(make_folders(folder_));
-  return write_durably(record(model.name),
+  const std::filesystem::path path = record(model.name);
+  return write_durably(path, path.string() + ".tmp",
                        to_json(model).dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 

@@ -27,6 +27,7 @@ struct PulledModel {
   std::vector<PulledFile> files;
   std::optional<double> temperature, top_p;  // the catalogue's advice
   int64_t pulled_unix_seconds = 0;
+  double bytes_per_s = 0;  // as it was fetched; 0: not measured
 
   uint64_t bytes() const;
   bool complete() const;  // every file is there with its size

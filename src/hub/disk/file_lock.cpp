@@ -10,7 +10,7 @@
 #include <thread>
 #include <utility>
 
-#include "hub/transfer/part_file.h"
+#include "hub/disk/durable_file.h"
 
 namespace hadal {
 namespace {
@@ -31,31 +31,21 @@ Result<FileLock> FileLock::take(const std::filesystem::path& path,
                                 const std::function<bool()>& waiting) {
   HADAL_TRY_VOID(make_folders(path.parent_path()));
   for (;;) {
-    const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (file < 0) return fail("{}", describe_write_error(errno, path));
-    if (flock(file, LOCK_EX | LOCK_NB) == 0) {
-      if (is_the_file(file, path)) return FileLock(file);
+    FileDescriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+    if (!file.open()) return fail("{}", describe_write_error(errno, path));
+    if (flock(file.number(), LOCK_EX | LOCK_NB) == 0) {
+      if (is_the_file(file.number(), path)) return FileLock(std::move(file));
     } else if (errno == ENOLCK || errno == ENOSYS || errno == EOPNOTSUPP) {
-      return FileLock(
-          file);  // a file system without locks: two pulls then cost twice the bytes, nothing else
+      // A file system without locks: two pulls then cost twice the bytes, nothing else.
+      return FileLock(std::move(file));
     } else if (errno != EWOULDBLOCK && errno != EINTR) {
-      const int error = errno;
-      ::close(file);
-      return fail("{}", describe_write_error(error, path));
+      return fail("{}", describe_write_error(errno, path));
     } else if (!waiting()) {
-      ::close(file);
       return fail("stopped");
     } else {
       std::this_thread::sleep_for(kPoll);
     }
-    ::close(file);
   }
 }
-
-FileLock::~FileLock() {
-  if (file_ >= 0) ::close(file_);  // lets go of the lock
-}
-
-FileLock::FileLock(FileLock&& other) noexcept : file_(std::exchange(other.file_, -1)) {}
 
 }  // namespace hadal

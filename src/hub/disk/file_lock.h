@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 
+#include "base/file_descriptor.h"
 #include "base/result.h"
 
 namespace hadal {
@@ -14,13 +15,10 @@ class FileLock {
   // false from it gives up ("stopped"). Makes the folder.
   static Result<FileLock> take(const std::filesystem::path& path,
                                const std::function<bool()>& waiting);
-  ~FileLock();
-  FileLock(FileLock&& other) noexcept;
-  FileLock& operator=(FileLock&&) = delete;
 
  private:
-  explicit FileLock(int file) : file_(file) {}
-  int file_;
+  explicit FileLock(FileDescriptor file) : file_(std::move(file)) {}
+  FileDescriptor file_;  // closed, it lets go of the lock
 };
 
 }  // namespace hadal

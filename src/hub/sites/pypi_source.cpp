@@ -14,9 +14,10 @@
 #include <system_error>
 #include <thread>
 
+#include "base/file_descriptor.h"
 #include "file/text_file.h"
+#include "hub/disk/durable_file.h"
 #include "hub/disk/file_digest.h"
-#include "hub/transfer/part_file.h"
 
 extern char** environ;
 
@@ -113,18 +114,17 @@ Status append_member(const ZipMember& wanted, int file, uint64_t& at, DigestStre
 }  // namespace
 
 Result<Digest> join_zip_members(const std::vector<ZipMember>& members, const fs::path& part) {
-  const int file =
-      ::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
-  if (file < 0) return fail("{}", describe_write_error(errno, part));
+  const FileDescriptor file(
+      ::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644));
+  if (!file.open()) return fail("{}", describe_write_error(errno, part));
   DigestStream digest(DigestKind::kSha256, 0);
   uint64_t at = 0;
   Status status;
   for (const ZipMember& member : members) {
-    status = append_member(member, file, at, digest, part);
+    status = append_member(member, file.number(), at, digest, part);
     if (!status) break;
   }
-  if (status && fsync(file) != 0) status = fail("{}", describe_write_error(errno, part));
-  ::close(file);
+  if (status && fsync(file.number()) != 0) status = fail("{}", describe_write_error(errno, part));
   if (!status) return forward_error(status);
   return digest.finish();
 }

@@ -6,11 +6,11 @@
 
 #include <cerrno>
 #include <charconv>
-#include <cstring>
-#include <system_error>
+#include <vector>
 
-#include "base/sizes.h"
+#include "base/file_descriptor.h"
 #include "file/text_file.h"
+#include "hub/disk/durable_file.h"
 
 namespace hadal {
 namespace {
@@ -19,37 +19,6 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kRecordHead = "hadal transfer 1";
 constexpr std::string_view kRecordEnd = "end";
-
-class File {
- public:
-  explicit File(int descriptor) : descriptor_(descriptor) {}
-  ~File() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-  }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-  int get() const { return descriptor_; }
-  int release() { return std::exchange(descriptor_, -1); }
-
- private:
-  int descriptor_;
-};
-
-void flush_folder(const fs::path& folder) {
-  const File file(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (file.get() >= 0) (void)fsync(file.get());  // some file systems know no flush of folders
-}
-
-Status write_all(int file, std::span<const std::byte> bytes, uint64_t at, const fs::path& path) {
-  while (!bytes.empty()) {
-    const ssize_t count = pwrite(file, bytes.data(), bytes.size(), static_cast<off_t>(at));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return fail("{}", describe_write_error(errno, path));
-    at += static_cast<uint64_t>(count);
-    bytes = bytes.subspan(static_cast<size_t>(count));
-  }
-  return {};
-}
 
 std::string identity_lines(const PartIdentity& identity) {
   return fmt::format("bytes {}\ndigest {} {}\nvalidator {}\n", identity.bytes,
@@ -65,83 +34,23 @@ std::optional<uint64_t> take_number(std::string_view& text) {
   return value;
 }
 
-// Writes `beside`, flushes it, moves it over `path`.
-Status write_beside(const fs::path& path, const fs::path& beside, std::string_view text) {
-  {
-    const File file(
-        ::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644));
-    if (file.get() < 0) return fail("{}", describe_write_error(errno, beside));
-    Status status = write_all(file.get(), std::as_bytes(std::span(text)), 0, beside);
-    if (status && fsync(file.get()) != 0) status = fail("{}", describe_write_error(errno, beside));
-    if (!status) {
-      ::unlink(beside.c_str());
-      return status;
-    }
-  }
-  return move_durably(beside, path);
-}
+// A full disk must not cost what was fetched since the last record: the next record's place is
+// taken before it is needed (of so many bytes; nearly all records are shorter).
+constexpr size_t kReserveBytes = 4096;
 
-// Whoever holds the lock is a record's only writer: a name without the process's number, so that
-// what a killed one left is found and removed.
 fs::path record_beside(const fs::path& record) {
   return record.string() + ".tmp";
 }
 
+void reserve_place_of_record(const fs::path& record) {
+  const fs::path beside = record_beside(record);
+  const FileDescriptor file(
+      ::open(beside.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644));
+  const std::vector<std::byte> zeros(kReserveBytes);
+  if (file.open()) static_cast<void>(write_all(file.number(), zeros, 0, beside));
+}
+
 }  // namespace
-
-std::string describe_write_error(int error, const fs::path& path) {
-  const std::string name = path.string();
-  switch (error) {
-    case ENOSPC:
-      return fmt::format(
-          "the disk is full ({}). Free some space and type the same command again: it goes on "
-          "where it "
-          "stopped",
-          name);
-    case EDQUOT:
-      return fmt::format(
-          "your disk quota is used up ({}). Free some space and type the same command again", name);
-    case EFBIG:
-      return fmt::format("{} would be larger than this file system or `ulimit -f` allows", name);
-    case EROFS:
-      return fmt::format(
-          "{} cannot be written: it lies on a read-only file system. HADAL_HOME and HF_HUB_CACHE "
-          "say where "
-          "models are kept",
-          name);
-    case EACCES:
-    case EPERM:
-      return fmt::format(
-          "{} cannot be written: {}. HADAL_HOME and HF_HUB_CACHE say where models are kept", name,
-          std::strerror(error));
-    default:
-      return fmt::format("{} cannot be written: {}", name, std::strerror(error));
-  }
-}
-
-Status make_folders(const fs::path& folder) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) return fail("{}", describe_write_error(error.value(), folder));
-  return {};
-}
-
-Status move_durably(const fs::path& from, const fs::path& to) {
-  if (std::rename(from.c_str(), to.c_str()) != 0)
-    return fail("{}", describe_write_error(errno, to));
-  flush_folder(to.parent_path());
-  return {};
-}
-
-void forget_cached_pages(const fs::path& path) {
-  const File file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (file.get() >= 0) posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED);  // advice
-}
-
-Status write_durably(const fs::path& path, std::string_view text) {
-  // The process's number keeps two writers apart; the last one wins as a whole.
-  return write_beside(path, fmt::format("{}.{}.tmp", path.string(), getpid()), text);
-}
 
 Status remove_transfer_record(const fs::path& record) {
   for (const fs::path& path : {record_beside(record), record}) {
@@ -182,7 +91,7 @@ Status write_transfer_record(const fs::path& record, const PartIdentity& identit
   text += fmt::format("{}\n", kRecordEnd);
   if (text.size() > kRecordBytesMax)
     return {};  // more pieces than any transfer has: not worth recording
-  return write_beside(record, record_beside(record), text);
+  return write_durably(record, record_beside(record), text);
 }
 
 Result<std::unique_ptr<PartFile>> PartFile::open(fs::path part, fs::path record,
@@ -208,6 +117,7 @@ Result<std::unique_ptr<PartFile>> PartFile::open(fs::path part, fs::path record,
       return fail("{}", describe_write_error(errno, file->part_));
     }
   }
+  reserve_place_of_record(file->record_);
   file->thread_ = std::thread([self = file.get(), record_every] { self->keep(record_every); });
   return file;
 }
@@ -227,7 +137,7 @@ PartFile::~PartFile() {
 }
 
 Status PartFile::write(uint64_t at, std::span<const std::byte> bytes) {
-  return write_all(file_, bytes, at, part_);
+  return write_all(file_, bytes, at, part_, missing_bytes());
 }
 
 void PartFile::note(const ByteRanges& done) {
@@ -240,8 +150,13 @@ Status PartFile::recording() const {
   return error_;
 }
 
+uint64_t PartFile::missing_bytes() const {
+  const std::lock_guard lock(mutex_);
+  return identity_.bytes - noted_.bytes();
+}
+
 Status PartFile::finish() {
-  if (fsync(file_) != 0) return fail("{}", describe_write_error(errno, part_));
+  if (fsync(file_) != 0) return fail("{}", describe_write_error(errno, part_, missing_bytes()));
   return {};
 }
 
@@ -253,8 +168,11 @@ void PartFile::discard() {
 }
 
 Status PartFile::flush_and_record(const ByteRanges& done) {
-  if (fdatasync(file_) != 0) return fail("{}", describe_write_error(errno, part_));
-  return write_transfer_record(record_, identity_, done);
+  if (fdatasync(file_) != 0)
+    return fail("{}", describe_write_error(errno, part_, identity_.bytes - done.bytes()));
+  HADAL_TRY_VOID(write_transfer_record(record_, identity_, done));
+  reserve_place_of_record(record_);
+  return {};
 }
 
 void PartFile::keep(std::chrono::milliseconds every) {

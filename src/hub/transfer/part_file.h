@@ -58,6 +58,7 @@ class PartFile {
   PartFile(std::filesystem::path part, std::filesystem::path record, PartIdentity identity)
       : part_(std::move(part)), record_(std::move(record)), identity_(std::move(identity)) {}
   void keep(std::chrono::milliseconds every);
+  uint64_t missing_bytes() const;
   Status flush_and_record(const ByteRanges& done);
 
   std::filesystem::path part_, record_;
@@ -71,18 +72,5 @@ class PartFile {
   Status error_;
   std::thread thread_;
 };
-
-// What an errno of writing means for a person: a full disk, a quota, a limit, a read-only place.
-std::string describe_write_error(int error, const std::filesystem::path& path);
-
-// Moves `from` over `to` (same file system) so that it survives power loss.
-Status move_durably(const std::filesystem::path& from, const std::filesystem::path& to);
-// Lets the system forget what it keeps of a flushed file in memory. Bytes that came in a network's
-// small pieces lie there in small pages; read again through MappedFile they come in huge ones,
-// which a model is read from a sixth faster (docs/numbers.md).
-void forget_cached_pages(const std::filesystem::path& path);
-// Writes a small file as a whole: beside it, flushed, then moved over it.
-Status write_durably(const std::filesystem::path& path, std::string_view text);
-Status make_folders(const std::filesystem::path& folder);
 
 }  // namespace hadal

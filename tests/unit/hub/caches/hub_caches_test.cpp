@@ -2,9 +2,12 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <set>
+#include <thread>
 
 #include "hub/caches/hugging_face_cache.h"
 #include "hub/caches/modelscope_cache.h"
+#include "hub/disk/durable_file.h"
 #include "hub/disk/file_digest.h"
 #include "hub/pull.h"
 #include "hub/pull_plan.h"
@@ -56,6 +59,32 @@ TEST_F(HuggingFaceCacheTest, Refs) {
   EXPECT_FALSE(std::filesystem::exists(cache_.repository_folder("a/b") / "refs" / kCommit));
   folder_.write("models--a--b/refs/main", "../../../../etc/passwd");
   EXPECT_FALSE(cache_.commit("a/b", "main")) << "no commit";
+}
+
+// The client takes every file in refs/ for a branch, every one in snapshots/ for the model's.
+TEST_F(HuggingFaceCacheTest, NothingUnfinishedLiesWhereTheClientLooks) {
+  folder_.write(".locks/models--a--b/hadal.tmp",
+                "what a killed process left, and longer than a ref");
+  const HubFile file = blob("m.gguf", "bytes", '1');
+  ASSERT_TRUE(cache_.prepare());
+  ASSERT_TRUE(cache_.link("a/b", kCommit, file));
+  ASSERT_TRUE(cache_.set_ref("a/b", "main", kCommit));
+  EXPECT_EQ(cache_.commit("a/b", "main"), kCommit);
+  std::set<std::string> found;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder_.path())) {
+    if (!entry.is_directory())
+      found.insert(entry.path().lexically_relative(folder_.path()).string());
+  }
+  const std::string repository = "models--a--b/";
+  EXPECT_EQ(found, (std::set<std::string>{"CACHEDIR.TAG", repository + "blobs/" + file.digest.hex,
+                                          repository + "refs/main",
+                                          repository + "snapshots/" + kCommit + "/m.gguf"}));
+  // A link to something else is replaced.
+  const auto pointer = cache_.snapshot("a/b", kCommit) / "m.gguf";
+  std::filesystem::remove(pointer);
+  std::filesystem::create_symlink("/etc/hostname", pointer);
+  ASSERT_TRUE(cache_.link("a/b", kCommit, file));
+  EXPECT_EQ(std::filesystem::file_size(pointer), 5u);
 }
 
 TEST_F(HuggingFaceCacheTest, ABlobLivesAsLongAsASnapshotHasIt) {
@@ -184,6 +213,40 @@ TEST(RoomTest, IsCheckedWithAReserve) {
   ASSERT_FALSE(no);
   EXPECT_NE(no.error().message.find("/x"), std::string::npos);
   EXPECT_TRUE(free_disk_bytes("/tmp/no/such/folder"));
+}
+
+TEST(DurableFileTest, WritersOfOneFileTakeTurns) {
+  TempFolder folder;
+  const auto path = folder.path() / "file", beside = folder.path() / "file.tmp";
+  const std::string whole[] = {std::string(20000, 'a'), std::string(10000, 'b')};
+  std::vector<std::thread> writers;
+  for (int writer = 0; writer < 4; ++writer) {
+    writers.emplace_back([&, writer] {
+      for (int i = 0; i < 20; ++i) ASSERT_TRUE(write_durably(path, beside, whole[writer % 2]));
+    });
+  }
+  std::thread reader([&] {
+    for (int i = 0; i < 200; ++i) {
+      std::ifstream file(path, std::ios::binary);
+      const std::string text{std::istreambuf_iterator<char>(file), {}};
+      EXPECT_TRUE(!file.is_open() || text == whole[0] || text == whole[1]) << text.size();
+    }
+  });
+  for (std::thread& thread : writers) thread.join();
+  reader.join();
+  EXPECT_FALSE(std::filesystem::exists(beside));
+}
+
+TEST(DurableFileTest, AnErrorSaysWhatToDoNext) {
+  const std::string full = describe_write_error(ENOSPC, "/tmp/x", 5'000'000);
+  for (const char* words : {"disk of /tmp is full", "5.00 MB more are needed", "are free",
+                            "hadal rm", "same command again"})
+    EXPECT_NE(full.find(words), std::string::npos) << full;
+  for (const int error : {EROFS, EACCES, EPERM}) {
+    const std::string text = describe_write_error(error, "/x");
+    EXPECT_NE(text.find("HF_HUB_CACHE"), std::string::npos) << text;
+    EXPECT_NE(text.find("type the command again"), std::string::npos) << text;
+  }
 }
 
 TEST(FileDigestTest, KnownValues) {

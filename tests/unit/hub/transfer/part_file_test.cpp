@@ -5,6 +5,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "hub/disk/durable_file.h"
 #include "support/temp_folder.h"
 
 namespace hadal {
@@ -128,8 +129,23 @@ TEST_F(PartFileTest, WrongBytesAreThrownAway) {
   EXPECT_FALSE(std::filesystem::exists(folder_.path() / "record"));
 }
 
+TEST_F(PartFileTest, TheNextRecordsPlaceIsTakenBeforeItIsNeeded) {
+  const std::filesystem::path beside = folder_.path() / "record.tmp";
+  {
+    const auto part = open(identity_);
+    ASSERT_TRUE(part);
+    EXPECT_GE(std::filesystem::file_size(beside), 4096u);
+    ByteRanges done;
+    done.add({0, 10});
+    (*part)->note(done);
+  }
+  EXPECT_GE(std::filesystem::file_size(beside), 4096u) << "and again after a record";
+  EXPECT_LT(std::filesystem::file_size(folder_.path() / "record"), 400u);
+  EXPECT_EQ((*open(identity_))->found().bytes(), 10u);
+}
+
 TEST_F(PartFileTest, AFullDiskIsNamed) {
-  EXPECT_NE(describe_write_error(ENOSPC, "/x").find("disk is full"), std::string::npos);
+  EXPECT_NE(describe_write_error(ENOSPC, "/x").find("is full"), std::string::npos);
   EXPECT_NE(describe_write_error(EROFS, "/x").find("read-only"), std::string::npos);
   const auto part =
       PartFile::open(folder_.path() / "none/part", folder_.path() / "none/record", identity_, 10ms);
