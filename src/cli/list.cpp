@@ -1,8 +1,8 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
-#include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/sizes.h"
 #include "cli/pull_model.h"
@@ -27,22 +27,16 @@ Result<std::vector<Row>> rows(const CommandContext& context) {
   for (const StoredModel& model : stored)
     rows.push_back({model.name, model.path.string(), "", model.bytes});
   HADAL_TRY(const std::vector<PulledModel> pulled, PulledModels(context.environment.home).list());
-  std::map<std::string, std::vector<std::string>> users;  // of a path
-  for (const PulledModel& model : pulled) users[model.path.string()].push_back(model.name);
+  std::set<std::filesystem::path> shown;
   for (const PulledModel& model : pulled) {
-    Row row{model.name, model.path.string(), "", model.bytes(), model.complete()};
-    std::vector<std::string> others;
-    for (const std::string& other : users[row.path]) {
-      if (other != model.name) others.push_back(other);
-    }
-    if (row.path.starts_with(hub.hugging_face_cache.string() + "/"))
-      others.push_back("huggingface_hub");
-    if (row.path.starts_with(hub.modelscope_cache.string() + "/")) others.push_back("modelscope");
-    row.shared = fmt::format("{}", fmt::join(others, ", "));
-    rows.push_back(std::move(row));
+    shown.insert(model.path);
+    rows.push_back(
+        {model.name, model.path.string(),
+         fmt::format("{}", fmt::join(sharers(model.path, model.name, pulled, hub), ", ")),
+         model.bytes(), model.complete()});
   }
   for (const PulledModel& model : models_in_hugging_face_cache(hub)) {
-    if (users.contains(model.path.string())) continue;
+    if (shown.contains(model.path)) continue;
     rows.push_back({model.name, model.path.string(), "huggingface_hub", model.bytes()});
   }
   return rows;

@@ -104,6 +104,13 @@ void print_description(Terminal& terminal, const nlohmann::ordered_json& d) {
   if (d.contains("name")) line("name", text(d["name"]));
   line("file", fmt::format("{} ({})", text(d["path"]), text(d["form"])));
   line("size", format_bytes(d["bytes"].get<uint64_t>()));
+  if (d.contains("pulled_as")) line("pulled as", text(d["pulled_as"]));
+  if (d.contains("source")) line("source", text(d["source"]));
+  if (d.contains("licence")) line("licence", text(d["licence"]));
+  if (d.contains("shared_with")) {
+    line("shared with",
+         fmt::format("{}", fmt::join(d["shared_with"].get<std::vector<std::string>>(), ", ")));
+  }
   if (d.contains("missing_bytes")) {
     line("missing", fmt::format("{} bytes ({}): the file ends early, fetch it again",
                                 d["missing_bytes"].get<uint64_t>(),
@@ -144,6 +151,23 @@ void print_description(Terminal& terminal, const nlohmann::ordered_json& d) {
   }
 }
 
+// Where it came from and who else uses it, if it was pulled or lies in a cache of the hubs.
+void add_origin(const CommandContext& context, const std::filesystem::path& path,
+                nlohmann::ordered_json& d) {
+  const PulledModels records(context.environment.home);
+  const auto pulled = records.list();
+  if (!pulled) return;
+  std::string own;
+  if (const auto model = records.find_by_path(path)) {
+    own = model->name;
+    d["pulled_as"] = model->name;
+    d["source"] = model->source + (model->revision.empty() ? "" : " at " + model->revision);
+    if (!model->licence.empty()) d["licence"] = model->licence;
+  }
+  const HubOptions hub = read_hub_environment(context.environment).options;
+  for (const std::string& name : sharers(path, own, *pulled, hub)) d["shared_with"].push_back(name);
+}
+
 Status show(CommandContext& context, const ShowOptions& options) {
   HADAL_TRY(const auto path, find_model(context, options.model));
   HADAL_TRY(const auto file, ModelFile::open(path, ReadWhat::kHeaderOnly));
@@ -155,6 +179,7 @@ Status show(CommandContext& context, const ShowOptions& options) {
     return {};
   }
   nlohmann::ordered_json description = describe(*file);
+  add_origin(context, path, description);
   if (options.metadata) {
     for (const auto& [key, value] : file->metadata().values()) {
       description["metadata"][key] = short_value(value);

@@ -240,6 +240,25 @@ def test_token_goes_to_its_hub_alone(pull, hub, tiny, tmp_path):
     assert "bad" not in text
 
 
+def test_how_long_is_said_before_it_starts(pull, hub):
+    hub.add(REPOSITORY, {"m-Q8_0.gguf": noise(1_500_000), "m-Q4_0.gguf": noise(600_000, 2)})
+    assert "about" not in pull("pull", f"hf:{REPOSITORY}:q8_0").stderr.decode(), "nothing was measured yet"
+    text = pull("pull", f"hf:{REPOSITORY}:q4_0").stderr.decode()
+    assert "600 kB (about 1 s at the last pull's " in text, text
+    pull("rm", f"hf:{REPOSITORY}:q4_0")
+    text = pull("pull", f"hf:{REPOSITORY}:q4_0", "--limit-rate", "300K").stderr.decode()
+    assert "(about 2 s at 307 kB/s)" in text, text
+
+
+def test_show_says_where_it_came_from_and_who_shares_it(pull, hub, tiny):
+    pull("pull", f"hf:{REPOSITORY}")
+    text = pull("show", f"hf:{REPOSITORY}").stdout.decode()
+    shown = {line[:18].strip(): line[18:] for line in text.splitlines()}
+    assert shown["file"].startswith(str(snapshot(pull, hub))) and shown["source"] == f"hf:{REPOSITORY} at {hub.repositories[REPOSITORY].commit}", text
+    assert shown["pulled as"] == f"hf:{REPOSITORY}:f16" and shown["shared with"] == "huggingface_hub", text
+    assert json.loads(pull("show", f"hf:{REPOSITORY}", "--json").stdout)["shared_with"] == ["huggingface_hub"]
+
+
 def test_second_pull_waits_and_shows_the_first_ones_progress(pull, hub):
     content = noise(3_000_000)
     hub.add(REPOSITORY, {"m-Q8_0.gguf": content})
