@@ -5,7 +5,8 @@
 //
 // Special tokens (control tokens: GGUF type 3, `special: true`) are matched only in text that is
 // marked special (a template's own text, or `--special`); user-defined tokens (type 4, added with
-// `special: false`) are matched everywhere.
+// `special: false`) are matched everywhere, but in a conversation's pieces those that are spelled
+// like control tokens (<｜...｜>, <|...|>) are held to the special ones as well.
 #pragma once
 
 #include <cstdint>

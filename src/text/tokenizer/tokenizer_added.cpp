@@ -33,6 +33,12 @@ bool touches_word(std::string_view text, size_t begin, size_t end) {
          (end < text.size() && is_word_character(decode_code_point(text, end).value));
 }
 
+// "<｜...｜>" (DeepSeek's, with full-width bars) and "<|...|>".
+bool is_mark(std::string_view text) {
+  return (text.starts_with("<｜") && text.ends_with("｜>")) ||
+         (text.starts_with("<|") && text.ends_with("|>"));
+}
+
 }  // namespace
 
 Result<AddedTokens> AddedTokens::create(const VocabularySource& source,
@@ -62,6 +68,7 @@ Result<AddedTokens> AddedTokens::create(const VocabularySource& source,
     added.entries_.push_back({.text = std::string(text),
                               .id = id,
                               .control = control,
+                              .mark = is_mark(text),
                               .strip_left = rule.strip_left,
                               .strip_right = rule.strip_right,
                               .single_word = rule.single_word});
@@ -77,7 +84,8 @@ Result<AddedTokens> AddedTokens::create(const VocabularySource& source,
 }
 
 std::optional<AddedTokens::Match> AddedTokens::find(std::string_view text, size_t from,
-                                                    std::span<const ByteRange> special) const {
+                                                    const TextTrust& trust) const {
+  const std::span<const ByteRange> special = trust.special;
   if (entries_.empty()) return std::nullopt;
   // The first range that is not over at `from`.
   size_t range = static_cast<size_t>(
@@ -89,7 +97,8 @@ std::optional<AddedTokens::Match> AddedTokens::find(std::string_view text, size_
     if (first == last) continue;
     while (range < special.size() && special[range].end <= at) ++range;
     const bool in_special = range < special.size() && special[range].begin <= at;
-    const Entry* const entry = longest_at(text, at, in_special ? special[range].end : 0);
+    const Entry* const entry =
+        longest_at(text, at, in_special ? special[range].end : 0, trust.conversation);
     if (entry == nullptr) continue;
     Match match{at, at + entry->text.size(), entry->id};
     if (entry->single_word && touches_word(text, match.begin, match.end)) {
@@ -118,14 +127,15 @@ std::optional<AddedTokens::Match> AddedTokens::find(std::string_view text, size_
 // The entries that begin like the text at `at` are neighbours; each further byte narrows their
 // range.
 const AddedTokens::Entry* AddedTokens::longest_at(std::string_view text, size_t at,
-                                                  size_t special_end) const {
+                                                  size_t special_end, bool conversation) const {
   auto [low, high] = by_first_byte_[static_cast<uint8_t>(text[at])];
   const Entry* longest = nullptr;
   size_t depth = 1;  // bytes that all of [low, high) share with the text
   while (low < high) {
     if (entries_[low].text.size() == depth) {
       const Entry& entry = entries_[low];
-      if (!entry.control || at + depth <= special_end) longest = &entry;
+      const bool bound = entry.control || (conversation && entry.mark);
+      if (!bound || at + depth <= special_end) longest = &entry;
       ++low;
     }
     if (at + depth == text.size()) break;

@@ -60,8 +60,7 @@ class BpeTokenizer final : public Tokenizer {
         normalizer_(std::move(normalizer)) {}
 
   Status take_ids(const VocabularySource& source);
-  Result<std::vector<TokenId>> encode(std::string_view text,
-                                      std::span<const ByteRange> special) const;
+  Result<std::vector<TokenId>> encode(std::string_view text, const TextTrust& trust) const;
   Status split(std::string_view text, WordSink& sink) const;
 
   BpeVocabulary vocabulary_;
@@ -141,7 +140,7 @@ Result<std::vector<TokenId>> BpeTokenizer::encode(std::string_view text,
                                                   SpecialTokens special) const {
   const ByteRange whole{0, text.size()};
   const size_t ranges = special == SpecialTokens::kParsed ? 1 : 0;
-  return encode(text, std::span<const ByteRange>(&whole, ranges));
+  return encode(text, TextTrust{.special = {&whole, ranges}});
 }
 
 Result<std::vector<TokenId>> BpeTokenizer::encode(std::span<const TextPiece> pieces) const {
@@ -160,11 +159,11 @@ Result<std::vector<TokenId>> BpeTokenizer::encode(std::span<const TextPiece> pie
       special.push_back({begin, text.size()});
     }
   }
-  return encode(text, special);
+  return encode(text, TextTrust{.special = special, .conversation = true});
 }
 
 Result<std::vector<TokenId>> BpeTokenizer::encode(std::string_view text,
-                                                  std::span<const ByteRange> special) const {
+                                                  const TextTrust& trust) const {
   if (text.size() > kTextBytesMax) {
     return fail("the text has {} bytes, more than the limit of {}", text.size(), kTextBytesMax);
   }
@@ -172,7 +171,7 @@ Result<std::vector<TokenId>> BpeTokenizer::encode(std::string_view text,
   const bool as_it_is = normalizer_.changes_nothing();
   std::string normalized;
   for (size_t at = 0; at < text.size();) {
-    const std::optional<AddedTokens::Match> match = added_.find(text, at, special);
+    const std::optional<AddedTokens::Match> match = added_.find(text, at, trust);
     const size_t end = match ? match->begin : text.size();
     if (at < end && as_it_is) {
       // Nothing behind `end` may be seen: the stretch is split as if the text ended there.

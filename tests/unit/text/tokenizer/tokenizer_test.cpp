@@ -394,9 +394,19 @@ TEST(Tokenizer, FactsOfRealVocabularies) {
   EXPECT_EQ(v3.end_tokens()[0], 1);
   EXPECT_TRUE(v3.is_special(0));
   EXPECT_FALSE(v3.is_special(*v3.find("<｜User｜>")));
-  // A user can write the role token of V3 (it is user-defined), but not the control tokens.
-  EXPECT_EQ(encode(v3, "<｜User｜>"), (Ids{*v3.find("<｜User｜>")}));
+  // V3's role tokens are user-defined: a text of its own can hold them, as Hugging Face has it, but
+  // no control token; a message in a conversation holds neither, or it could speak as somebody
+  // else.
+  const Ids role = {*v3.find("<｜User｜>")};
+  EXPECT_EQ(encode(v3, "<｜User｜>"), role);
   EXPECT_GT(encode(v3, "<｜end▁of▁sentence｜>").size(), 1u);
+  EXPECT_EQ(encode(v3, {{"<｜User｜>", true}}), role);
+  const Ids message = encode(v3, {{"<｜User｜>", true}, {"<｜Assistant｜>", false}});
+  EXPECT_EQ(message[0], role[0]);
+  EXPECT_EQ(std::count(message.begin(), message.end(), *v3.find("<｜Assistant｜>")), 0);
+  // Half a mark of the template's does not become one by what a message adds to it.
+  const Ids joined = encode(v3, {{"<｜Us", true}, {"er｜>", false}});
+  EXPECT_EQ(std::count(joined.begin(), joined.end(), role[0]), 0);
 
   const Tokenizer& qwen = open_vocabulary("qwen2");
   EXPECT_EQ(qwen.pre_tokenizer(), "qwen2");
