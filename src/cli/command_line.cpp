@@ -87,11 +87,11 @@ int parse_and_run(CommandContext& context, int argument_count, char** arguments)
   application.set_version_flag("--version", std::string("hadal ") + HADAL_VERSION);
   application.require_subcommand(0, 1);
   const std::vector<Command> commands = {
-      add_run(application, context),        add_pull(application, context),
-      add_list(application, context),       add_show(application, context),
-      add_rm(application, context),         add_tokenize(application, context),
-      add_eval(application, context),       add_bench(application, context),
-      add_completion(application, context),
+      add_run(application, context),      add_serve(application, context),
+      add_pull(application, context),     add_list(application, context),
+      add_show(application, context),     add_rm(application, context),
+      add_tokenize(application, context), add_eval(application, context),
+      add_bench(application, context),    add_completion(application, context),
   };
   if (const auto message = unknown_command(commands, argument_count, arguments)) {
     context.terminal.error(*message);
@@ -170,7 +170,8 @@ void add_speculation_option(CLI::App& command, ModelOptions& options) {
 
 Result<std::unique_ptr<Generator>> open_model(CommandContext& context, const ModelOptions& options,
                                               std::optional<std::string> chat_template,
-                                              uint32_t step_tokens_max, uint32_t sequences_max) {
+                                              uint32_t step_tokens_max, uint32_t sequences_max,
+                                              uint32_t waiting_max) {
   HADAL_TRY(const std::filesystem::path path, find_or_pull(context, options.model));
   HADAL_TRY(auto device, open_device({.name = options.device,
                                       .threads = options.threads,
@@ -184,6 +185,7 @@ Result<std::unique_ptr<Generator>> open_model(CommandContext& context, const Mod
   generator.engine.sequences_max = sequences_max;
   generator.engine.key_type = options.key_type;
   generator.engine.value_type = options.value_type;
+  generator.engine.waiting_max = waiting_max;
   generator.engine.speculation = options.speculation;
   const std::string what = fmt::format("loading {}", path.filename().string());
   generator.engine.progress = [&](const LoadProgress& progress) {

@@ -49,7 +49,8 @@ void add_speculation_option(CLI::App& command, ModelOptions& options);
 Result<std::unique_ptr<Generator>> open_model(CommandContext& context, const ModelOptions& options,
                                               std::optional<std::string> chat_template = {},
                                               uint32_t step_tokens_max = 512,
-                                              uint32_t sequences_max = 1);
+                                              uint32_t sequences_max = 1,
+                                              uint32_t waiting_max = 1024);
 
 // A whole text file, at most Tokenizer::kTextBytesMax bytes; "-" is standard input.
 Result<std::string> read_text(const std::string& path);
@@ -62,6 +63,7 @@ struct Command {
   CommandBody body;
 };
 Command add_run(CLI::App& application, CommandContext& context);
+Command add_serve(CLI::App& application, CommandContext& context);
 Command add_show(CLI::App& application, CommandContext& context);
 Command add_list(CLI::App& application, CommandContext& context);
 Command add_tokenize(CLI::App& application, CommandContext& context);

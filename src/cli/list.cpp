@@ -2,45 +2,15 @@
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "base/sizes.h"
+#include "cli/models_here.h"
 #include "cli/pull_model.h"
 #include "hub/caches/model_store.h"
 #include "text/unicode.h"
 
 namespace hadal {
 namespace {
-
-struct Row {
-  std::string name, path, shared;
-  uint64_t bytes = 0;
-  bool complete = true;
-};
-
-// hadal's own folder, what was pulled, and what lies in the Hugging Face cache; a model that two of
-// them know is one row.
-Result<std::vector<Row>> rows(const CommandContext& context) {
-  const HubOptions hub = read_hub_environment(context.environment).options;
-  std::vector<Row> rows;
-  HADAL_TRY(const std::vector<StoredModel> stored, ModelStore(context.environment.home).list());
-  for (const StoredModel& model : stored)
-    rows.push_back({model.name, model.path.string(), "", model.bytes});
-  HADAL_TRY(const std::vector<PulledModel> pulled, PulledModels(context.environment.home).list());
-  std::set<std::filesystem::path> shown;
-  for (const PulledModel& model : pulled) {
-    shown.insert(model.path);
-    rows.push_back(
-        {model.name, model.path.string(),
-         fmt::format("{}", fmt::join(sharers(model.path, model.name, pulled, hub), ", ")),
-         model.bytes(), model.complete()});
-  }
-  for (const PulledModel& model : models_in_hugging_face_cache(hub)) {
-    if (shown.contains(model.path)) continue;
-    rows.push_back({model.name, model.path.string(), "huggingface_hub", model.bytes()});
-  }
-  return rows;
-}
 
 void print_table(Terminal& terminal, const std::vector<std::vector<std::string>>& table) {
   std::vector<size_t> widths;
@@ -60,10 +30,10 @@ void print_table(Terminal& terminal, const std::vector<std::vector<std::string>>
 }
 
 Status list(CommandContext& context, bool as_json) {
-  HADAL_TRY(const std::vector<Row> models, rows(context));
+  HADAL_TRY(const std::vector<ModelHere> models, models_here(context));
   if (as_json) {
     nlohmann::json list = nlohmann::json::array();
-    for (const Row& model : models) {
+    for (const ModelHere& model : models) {
       list.push_back({{"name", model.name},
                       {"bytes", model.bytes},
                       {"path", model.path},
@@ -83,7 +53,7 @@ Status list(CommandContext& context, bool as_json) {
     return {};
   }
   std::vector<std::vector<std::string>> table{{"NAME", "SIZE", "PATH", "SHARED WITH"}};
-  for (const Row& model : models) {
+  for (const ModelHere& model : models) {
     table.push_back({model.name, model.complete ? format_bytes(model.bytes) : "incomplete",
                      model.path, model.shared});
   }

@@ -9,7 +9,6 @@
 #include "base/sizes.h"
 #include "cli/chat.h"
 #include "cli/sampling_options.h"
-#include "hub/caches/pulled_models.h"
 #include "measure/bench.h"
 
 namespace hadal {
@@ -79,24 +78,6 @@ Result<std::string> one_prompt(CommandContext& context, const std::string& argum
   return input.empty() ? argument : argument + "\n\n" + input;
 }
 
-// The catalogue's advice holds where the model's own files say nothing.
-void take_advice(const CommandContext& context, const ModelFile& file, SamplingOptions& sampling) {
-  const auto pulled = PulledModels(context.environment.home).find_by_path(file.path());
-  if (!pulled) return;
-  const bool gguf = file.dialect() == Dialect::kGguf;
-  const auto says = [&](const char* in_gguf, const char* in_folder) {
-    return file.metadata().number(gguf ? in_gguf : in_folder).has_value();
-  };
-  SamplingOptions advised = sampling;
-  if (pulled->temperature && !says("general.sampling.temp", "generation.temperature")) {
-    advised.temperature = static_cast<float>(*pulled->temperature);
-  }
-  if (pulled->top_p && !says("general.sampling.top_p", "generation.top_p")) {
-    advised.top_p = static_cast<float>(*pulled->top_p);
-  }
-  if (advised.validate()) sampling = advised;
-}
-
 Status run(CommandContext& context, RunCommand& command) {
   RunOptions options = command.options;
   std::optional<std::string> chat_template;
@@ -115,8 +96,7 @@ Status run(CommandContext& context, RunCommand& command) {
         "{} has no tokenizer, so it cannot read or write text; `hadal eval --token-ids` can run it",
         generator->file().path().string());
   }
-  options.generation.sampling = generator->default_sampling();
-  take_advice(context, generator->file(), options.generation.sampling);
+  options.generation.sampling = advised_sampling(context, *generator);
   options.generation.sampling.seed = std::random_device{}();
   HADAL_TRY_VOID(apply(command.given, options.generation));
   if (command.think) options.chat.thinking = Thinking::kOn;

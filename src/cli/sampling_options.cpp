@@ -4,6 +4,9 @@
 #include <charconv>
 #include <limits>
 
+#include "cli/command_line.h"
+#include "hub/caches/pulled_models.h"
+
 namespace hadal {
 namespace {
 
@@ -50,6 +53,25 @@ std::string environment_twin(std::string name) {
 }
 
 }  // namespace
+
+SamplingOptions advised_sampling(const CommandContext& context, const Generator& generator) {
+  const SamplingOptions& sampling = generator.default_sampling();
+  const ModelFile& file = generator.file();
+  const auto pulled = PulledModels(context.environment.home).find_by_path(file.path());
+  if (!pulled) return sampling;
+  const bool gguf = file.dialect() == Dialect::kGguf;
+  const auto says = [&](const char* in_gguf, const char* in_folder) {
+    return file.metadata().number(gguf ? in_gguf : in_folder).has_value();
+  };
+  SamplingOptions advised = sampling;
+  if (pulled->temperature && !says("general.sampling.temp", "generation.temperature")) {
+    advised.temperature = static_cast<float>(*pulled->temperature);
+  }
+  if (pulled->top_p && !says("general.sampling.top_p", "generation.top_p")) {
+    advised.top_p = static_cast<float>(*pulled->top_p);
+  }
+  return advised.validate() ? advised : sampling;
+}
 
 Status set_generation_option(GenerationOptions& options, const std::string& name,
                              const std::string& value) {

@@ -13,6 +13,11 @@ class App;
 
 namespace hadal {
 
+struct CommandContext;
+
+// How the model's makers want it sampled, with the catalogue's advice where its files say nothing.
+SamplingOptions advised_sampling(const CommandContext& context, const Generator& generator);
+
 // Sets one option by its name ("top-p"). Errors name the option, the value and the range.
 Status set_generation_option(GenerationOptions& options, const std::string& name,
                              const std::string& value);

@@ -1,0 +1,214 @@
+// `hadal serve`: the server of src/server with what a command line and the environment say.
+#include <sys/resource.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <filesystem>
+
+#include "cli/json_options.h"
+#include "cli/models_here.h"
+#include "cli/pull_model.h"
+#include "cli/sampling_options.h"
+#include "server/server.h"
+
+namespace hadal {
+namespace {
+
+struct ServeCommand {
+  CLI::App* app = nullptr;
+  ModelOptions model;
+  std::vector<std::string> models;
+  std::string host = "127.0.0.1", config;
+  uint16_t port = 8080;
+  uint32_t parallel = 8, queue = 256, drain_seconds = 30;
+  int64_t keep_alive = 0;
+  std::vector<std::string> allowed_hosts;
+};
+
+constexpr int64_t kIdleModelSeconds = 300;
+
+// Thousands of streams need as many descriptors; the usual soft limit is 1024.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// How clients call a model that was given as a path: by its file's name.
+std::string served_name(const std::string& model, const std::filesystem::path& path) {
+  std::error_code ignored;
+  const bool is_path = model.empty() || std::filesystem::exists(model, ignored);
+  if (!is_path) return model;
+  return path.extension() == ".gguf" ? path.stem().string() : path.filename().string();
+}
+
+ModelEntry entry_of(const std::string& name, const std::filesystem::path& path) {
+  ModelEntry entry{.name = name, .path = path.string()};
+  std::error_code error;
+  const auto changed = std::filesystem::last_write_time(path, error);
+  if (!error) {
+    const auto time = std::chrono::file_clock::to_sys(changed);
+    entry.created_unix_seconds =
+        std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count();
+  }
+  const auto bytes = std::filesystem::file_size(path, error);
+  if (!error) entry.bytes = bytes;
+  return entry;
+}
+
+// The models given; or all that are here, and the one that `hadal run` would take as default.
+Result<ModelPoolOptions> find_models(CommandContext& context, const ServeCommand& command) {
+  ModelPoolOptions pool;
+  for (const std::string& model : command.models) {
+    HADAL_TRY(const std::filesystem::path path, find_or_pull(context, model));
+    pool.models.push_back(entry_of(served_name(model, path), path));
+  }
+  if (!pool.models.empty()) {
+    pool.default_model = pool.models.front().name;
+    return pool;
+  }
+  HADAL_TRY(const std::vector<ModelHere> here, models_here(context));
+  for (const ModelHere& model : here) {
+    if (model.complete) pool.models.push_back(entry_of(model.name, model.path));
+  }
+  if (pool.models.empty()) {
+    return fail(
+        "there is no model on this machine yet. `hadal serve deepseek-r1:1.5b` fetches one; "
+        "`hadal list --available` shows more names");
+  }
+  const auto usual = find_model(context, "");
+  for (const ModelEntry& model : pool.models) {
+    if (pool.models.size() == 1 || (usual && model.path == usual->string())) {
+      pool.default_model = model.name;
+    }
+  }
+  return pool;
+}
+
+Result<OpenedModel> open_served(CommandContext& context, const ServeCommand& command,
+                                const ModelEntry& entry) {
+  ModelOptions options = command.model;
+  options.model = entry.path;
+  const uint32_t answers_max = command.parallel + command.queue;
+  HADAL_TRY(auto generator, open_model(context, options, {}, std::max(512u, command.parallel),
+                                       command.parallel, answers_max));
+  if (generator->tokenizer() == nullptr) {
+    return fail("{} has no tokenizer, so it cannot read or write text", entry.name);
+  }
+  const EngineInfo& info = generator->engine().info();
+  context.terminal.say(
+      fmt::format("{} is loaded: {} tokens of context each for up to {} answers at once",
+                  entry.name, info.context_tokens, info.sequences_max));
+  const SamplingOptions sampling = advised_sampling(context, *generator);
+  return OpenedModel{.generator = std::move(generator), .sampling = sampling};
+}
+
+void greet(CommandContext& context, const Server& server, const std::string& model) {
+  const std::string address = server.http().address();
+  context.terminal.say(fmt::format("hadal serves OpenAI's API at {}/v1 (Ctrl-C ends)", address));
+  context.terminal.notice(fmt::format(
+      "Try:\n  curl {}/v1/chat/completions -d '{{\"model\": \"{}\", \"messages\": [{{\"role\": "
+      "\"user\", \"content\": \"Hello!\"}}]}}'\n",
+      address, model));
+}
+
+Status serve(CommandContext& context, ServeCommand& command) {
+  if (!command.config.empty()) {
+    HADAL_TRY_VOID(apply_json_options(*command.app, command.config));
+  }
+  raise_descriptor_limit();
+  ServerOptions options;
+  HADAL_TRY(options.models, find_models(context, command));
+  options.models.answers_max = command.parallel + command.queue;
+  options.models.waiting_max = command.queue;
+  options.models.open = [&](const ModelEntry& entry) {
+    return open_served(context, command, entry);
+  };
+  // Who names a model means it to stay.
+  const int64_t keep_alive = command.keep_alive != 0  ? command.keep_alive
+                             : command.models.empty() ? kIdleModelSeconds
+                                                      : -1;
+  options.models.keep_alive.reset();
+  if (keep_alive > 0) options.models.keep_alive = std::chrono::seconds(keep_alive);
+  options.preload = !command.models.empty();
+  options.hosts.names = command.allowed_hosts;
+  options.http.host = command.host;
+  options.http.port = command.port;
+  options.http.drain_seconds = command.drain_seconds;
+  options.http.end_signals = {SIGINT, SIGTERM};
+  options.http.on_drain = [&] {
+    context.terminal.say("ending: answers under way are finished first; again to end at once");
+  };
+  const std::string shown = options.models.default_model.empty()
+                                ? options.models.models.front().name
+                                : options.models.default_model;
+  HADAL_TRY(const auto server, Server::open(std::move(options)));
+  greet(context, *server, shown);
+  return server->run();
+}
+
+}  // namespace
+
+Command add_serve(CLI::App& application, CommandContext& context) {
+  CLI::App* app = application.add_subcommand(
+      "serve",
+      "Serve models to OpenAI's clients, on this machine alone\n"
+      "Example: hadal serve deepseek-r1:1.5b\n"
+      "         curl http://127.0.0.1:8080/v1/chat/completions \\\n"
+      "           -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Hello!\"}]}'");
+  auto command = std::make_shared<ServeCommand>();
+  command->app = app;
+  app->add_option("model", command->models,
+                  "Names or paths as `hadal run` takes them; the first is loaded at once, the "
+                  "others\nwhen they are asked for. Without any: all models on this machine");
+  app->add_option("--host", command->host, "The address to listen on")
+      ->envname("HADAL_HOST")
+      ->type_name("ADDRESS")
+      ->capture_default_str();
+  app->add_option("--port", command->port, "The port; 0: a free one")
+      ->envname("HADAL_PORT")
+      ->check(CLI::Range(0, 65535).description(""))
+      ->type_name("N")
+      ->capture_default_str();
+  app->add_option("--config", command->config,
+                  "A JSON file of these options by their long names, e.g. {\"port\": 9000};\n"
+                  "flags and environment count for more")
+      ->envname("HADAL_CONFIG")
+      ->type_name("FILE");
+  add_model_options(*app, command->model);
+  add_speculation_option(*app, command->model);
+  app->add_option("--parallel", command->parallel,
+                  "Answers computed at once by a model; each has a --context of its own")
+      ->envname("HADAL_PARALLEL")
+      ->check(CLI::Range(1, 1024).description(""))
+      ->type_name("N")
+      ->capture_default_str();
+  app->add_option("--queue", command->queue,
+                  "Answers that may wait for their turn; more are refused (429)")
+      ->envname("HADAL_QUEUE")
+      ->check(CLI::Range(0, 65536).description(""))
+      ->type_name("N")
+      ->capture_default_str();
+  app->add_option("--keep-alive", command->keep_alive,
+                  "Seconds after which an unused model is unloaded; -1: never\n"
+                  "(default: 300, or never for models given on the command line)")
+      ->envname("HADAL_KEEP_ALIVE")
+      ->check(CLI::Range(-1, 31'536'000).description(""))
+      ->type_name("S");
+  app->add_option("--drain", command->drain_seconds,
+                  "Seconds that answers under way may take when the server is ended")
+      ->envname("HADAL_DRAIN")
+      ->check(CLI::Range(0, 86'400).description(""))
+      ->type_name("S")
+      ->capture_default_str();
+  app->add_option("--allow-host", command->allowed_hosts,
+                  "Another name of this server that a Host header may have (repeatable)")
+      ->envname("HADAL_ALLOW_HOST")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("NAME");
+  return {app, [&context, command] { return serve(context, *command); }};
+}
+
+}  // namespace hadal

@@ -1,0 +1,24 @@
+// What keeps a web page that a person visits from talking to their server: the Host header must
+// name this server (a page whose name was re-bound to 127.0.0.1 sends its own), and an Origin must
+// be the server itself. Pure functions.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace hadal {
+
+struct HostRules {
+  std::vector<std::string> names;    // further names of this server, lower case, without a port
+  std::vector<std::string> origins;  // further "scheme://host[:port]" that may ask from a browser
+};
+
+// host: the header's value. An address in digits and "localhost" always name this server: no
+// re-binding can forge them.
+bool host_is_ours(std::string_view host, const HostRules& rules);
+
+// origin: the header's value, "" where there was none (no browser, or a page's own GET).
+bool origin_is_welcome(std::string_view origin, std::string_view host, const HostRules& rules);
+
+}  // namespace hadal

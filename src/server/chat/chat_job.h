@@ -1,0 +1,46 @@
+// What a client wants, whatever dialect it speaks: filled in by a dialect, done by chat_run.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/generation.h"
+
+namespace hadal {
+
+struct ChatJob {
+  std::string model;  // "": the server's default
+
+  // Either messages, as chat templates know them (roles system, user, assistant, tool; content a
+  // string), or a prompt: text that is continued, or its tokens.
+  std::optional<nlohmann::ordered_json> messages;
+  std::string prompt;
+  std::vector<TokenId> prompt_tokens;
+
+  nlohmann::ordered_json tools;      // a list, or null; what the model may call
+  nlohmann::ordered_json variables;  // an object, or null; for the chat template
+  std::optional<std::string> required_tool;
+  bool must_call_tool = false;
+
+  uint32_t choices = 1;
+  std::optional<double> temperature, top_p, min_p, repetition_penalty, presence_penalty,
+      frequency_penalty;
+  std::optional<uint32_t> top_k;
+  std::optional<uint64_t> seed;  // choice i: seed + i
+  uint32_t max_tokens = 0;       // 0: until the context is full
+  std::vector<std::string> stop;
+
+  Thinking thinking = Thinking::kModelDefault;
+  std::optional<uint32_t> thinking_budget;
+  bool parse_thinking = true;
+
+  uint64_t cache_salt = 0;
+
+  // The model's own defaults with what the job says put over them.
+  GenerationOptions generation(const SamplingOptions& defaults) const;
+};
+
+}  // namespace hadal

@@ -1,0 +1,89 @@
+// Does one ChatJob: gets the model, renders and tokenizes, submits as many answers as were asked
+// for, and tells a reader what happens. The same for all dialects.
+//
+// Threads: start() and cancel() from any. The reader is called from several threads, never from two
+// at once: on a worker until on_start, then on the model's engine thread. Its calls should take
+// microseconds.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "server/chat/chat_job.h"
+#include "server/models/model_pool.h"
+#include "server/request_error.h"
+#include "text/tool_calls.h"
+
+namespace hadal {
+
+struct ChatStart {
+  std::string model;
+  uint32_t prompt_tokens = 0;
+};
+
+// A piece of one choice's answer. Texts are whole UTF-8 characters.
+struct ChatDelta {
+  std::string thinking, text;
+  std::vector<ToolCall> calls;
+};
+
+enum class ChatFinish : uint8_t {
+  kStop,      // the model ended its answer
+  kStopText,  // a stop string was met
+  kLength,    // max_tokens, or the context is full
+  kToolCalls,
+};
+
+struct ChatUsage {
+  uint32_t prompt_tokens = 0, cached_tokens = 0;
+  uint32_t answer_tokens = 0;                     // of all choices, thinking included
+  uint32_t thinking_tokens = 0;                   // of them
+  double prompt_seconds = 0, decode_seconds = 0;  // of the slowest choice
+};
+
+// Calls come in this order: on_start; deltas; on_finish once a choice; on_end. Or on_error at any
+// time, as the last. After cancel() calls may stop.
+class ChatReader {
+ public:
+  virtual ~ChatReader() = default;
+  virtual void on_start(const ChatStart& start) = 0;
+  virtual bool on_delta(uint32_t choice, const ChatDelta& delta) = 0;  // false: nobody reads
+  virtual void on_finish(uint32_t choice, ChatFinish finish, const std::string& stop_text) = 0;
+  virtual void on_end(const ChatUsage& usage) = 0;
+  virtual void on_error(const RequestError& error) = 0;
+};
+
+class ChatRun : public std::enable_shared_from_this<ChatRun> {
+ public:
+  // pool outlives the run.
+  static std::shared_ptr<ChatRun> start(ModelPool& pool, ChatJob job,
+                                        std::shared_ptr<ChatReader> reader);
+  void cancel();
+
+ private:
+  class ChoiceSink;
+  ChatRun(ChatJob job, std::shared_ptr<ChatReader> reader);
+
+  void begin(RequestResult<ModelLease> lease);
+  RequestResult<void> submit_all();
+  RequestResult<Prompt> make_prompt() const;
+  bool tell_delta(uint32_t choice, const ChatDelta& delta);
+  void tell_finish(uint32_t choice, const Answer& answer, size_t calls);
+  void tell_error(const RequestError& error);
+
+  ChatJob job_;
+  ModelLease lease_;
+  QueuePlaces places_;
+
+  std::mutex mutex_;  // guards the reader's calls and what follows
+  std::shared_ptr<ChatReader> reader_;
+  std::vector<RequestId> requests_;
+  uint32_t choices_left_ = 0;
+  ChatUsage usage_;
+  bool over_ = false;  // the reader has heard its last call, or nobody listens
+};
+
+}  // namespace hadal

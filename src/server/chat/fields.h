@@ -1,0 +1,73 @@
+// The table form of a request's fields: name, type, least and most, where the value goes. What is
+// not in the table is refused by its name; null is as good as absent. Each dialect has its tables.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "server/request_error.h"
+
+namespace hadal {
+
+using Json = nlohmann::ordered_json;
+
+enum class FieldType : uint8_t {
+  kNumber,   // least..most
+  kWhole,    // least..most
+  kBoolean,  //
+  kText,     // least..most bytes
+  kList,     // least..most entries
+  kObject,
+  kAny,  // its setter judges
+};
+
+struct FieldShape {
+  const char* name;
+  FieldType type;
+  double least = 0, most = 0;
+};
+
+// path: of the object that holds the field ("" or "messages[3]").
+RequestResult<void> check_field(const FieldShape& shape, const Json& value, std::string_view path);
+tl::unexpected<RequestError> unknown_field(std::string_view name, std::string_view path,
+                                           std::string_view known);
+// "messages[3]" and "content" -> "messages[3].content".
+std::string field_path(std::string_view path, std::string_view name);
+tl::unexpected<RequestError> refuse_field(ErrorKind kind, std::string field, std::string message);
+
+template <typename Job>
+struct Field {
+  FieldShape shape;
+  // null: the field asks nothing of the answer and is taken as it is.
+  RequestResult<void> (*set)(Job&, const Json& value) = nullptr;
+};
+
+// object: a JSON object. Errors name the field.
+template <typename Job>
+RequestResult<void> read_fields(const Json& object, std::span<const Field<Job>> fields, Job& job,
+                                std::string_view path = {}) {
+  for (const auto& [name, value] : object.items()) {
+    const Field<Job>* field = nullptr;
+    for (const Field<Job>& known : fields) {
+      if (name == known.shape.name) field = &known;
+    }
+    if (field == nullptr) {
+      std::string known;
+      for (const Field<Job>& other : fields) {
+        known += known.empty() ? "" : ", ";
+        known += other.shape.name;
+      }
+      return unknown_field(name, path, known);
+    }
+    if (value.is_null()) continue;
+    if (auto checked = check_field(field->shape, value, path); !checked) return checked;
+    if (field->set == nullptr) continue;
+    if (auto set = field->set(job, value); !set) return set;
+  }
+  return {};
+}
+
+}  // namespace hadal

@@ -1,0 +1,14 @@
+// OpenAI's messages -> messages as chat templates know them: content is one string, roles are
+// system, user, assistant, tool. Parts that are no text (pictures, sound) are refused by name.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "server/request_error.h"
+
+namespace hadal {
+
+// messages: a list.
+RequestResult<nlohmann::ordered_json> read_openai_messages(const nlohmann::ordered_json& messages);
+
+}  // namespace hadal

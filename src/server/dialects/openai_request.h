@@ -1,0 +1,26 @@
+// OpenAI's chat and completion requests -> ChatJob
+// (https://platform.openai.com/docs/api-reference/chat/create, .../completions/create), with the
+// fields beyond them that clients of llama-server, vLLM and DeepSeek's own API send. The tables in
+// openai_request.cpp are the list of what is honoured; everything else is refused by its name.
+#pragma once
+
+#include <string_view>
+
+#include "server/chat/chat_job.h"
+#include "server/limits.h"
+#include "server/request_error.h"
+
+namespace hadal {
+
+struct OpenAiRequest {
+  ChatJob job;
+  bool chat = true;  // false: a completion
+  bool stream = false;
+  bool include_usage = false;  // in a stream, as its last event
+  bool echo = false;           // completions: the prompt in front of the answer
+};
+
+RequestResult<OpenAiRequest> read_openai_chat(std::string_view body);
+RequestResult<OpenAiRequest> read_openai_completion(std::string_view body);
+
+}  // namespace hadal

@@ -1,0 +1,336 @@
+#include "server/http/connection.h"
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <new>
+
+namespace hadal {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+using boost::system::error_code;
+
+std::string lower(std::string_view text) {
+  std::string result(text);
+  for (char& c : result) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return result;
+}
+
+// A body's share of what all bodies together may hold.
+class BodyCharge {
+ public:
+  explicit BodyCharge(std::shared_ptr<SharedBudget> budget) : budget_(std::move(budget)) {}
+  ~BodyCharge() { budget_->give_back(bytes_); }
+  BodyCharge(const BodyCharge&) = delete;
+  BodyCharge& operator=(const BodyCharge&) = delete;
+  bool grow_to(uint64_t bytes) {
+    if (bytes <= bytes_) return true;
+    if (!budget_->take(bytes - bytes_)) return false;
+    bytes_ = bytes;
+    return true;
+  }
+
+ private:
+  std::shared_ptr<SharedBudget> budget_;
+  uint64_t bytes_ = 0;
+};
+
+// What goes wrong in a handler stays in its request.
+void call(const Handler& handler, const HttpRequest& request, std::shared_ptr<Exchange> exchange) {
+  try {
+    handler(request, std::move(exchange));
+  } catch (const std::exception&) {
+    // The exchange was dropped on the way here, and has answered.
+  }
+}
+
+// Stream: a tcp::socket, or what wraps one.
+template <typename Stream>
+class StreamConnection final : public Connection,
+                               public std::enable_shared_from_this<StreamConnection<Stream>> {
+ public:
+  StreamConnection(Stream stream, ConnectionHost& host)
+      : stream_(std::move(stream)),
+        host_(host),
+        buffer_(host.limits().header_bytes_max + host.limits().pipelined_bytes_max) {}
+
+  void start() override {
+    become_idle();
+    read();
+  }
+
+  void sweep(Clock::time_point now) override {
+    if (outbox_) outbox_->beat(now, std::chrono::seconds(host_.limits().heartbeat_seconds));
+    if (now < deadline_) return;
+    switch (state_) {
+      case State::kHead:
+        return refuse(408, "the request's headers took too long");
+      case State::kBody:
+        return refuse(408, "the request's body took too long");
+      case State::kAnswering:
+        if (!writing_) return;
+        [[fallthrough]];
+      default:
+        close();
+    }
+  }
+
+  bool idle() const override { return state_ == State::kIdle; }
+  Clock::time_point idle_since() const override { return since_; }
+
+  void close() override {
+    if (state_ == State::kClosed) return;
+    const auto self = this->shared_from_this();
+    state_ = State::kClosed;
+    error_code ignored;
+    socket().close(ignored);
+    if (outbox_) outbox_->leave();
+    outbox_.reset();
+    charge_.reset();
+    host_.forget(*this);
+  }
+
+ private:
+  enum class State : uint8_t { kIdle, kHead, kBody, kAnswering, kLingering, kClosed };
+  static constexpr size_t kReadBytes = 1024, kReadBodyBytes = 64 << 10;
+
+  auto& socket() { return stream_.lowest_layer(); }
+
+  void enter(State state, uint32_t seconds) {
+    state_ = state;
+    since_ = Clock::now();
+    deadline_ = since_ + std::chrono::seconds(seconds);
+  }
+
+  void become_idle() {
+    enter(State::kIdle, host_.limits().idle_seconds);
+    parser_.reset();
+    request_ = {};
+    charge_.reset();
+    route_ = nullptr;
+    if (buffer_.size() == 0) buffer_.shrink_to_fit();
+  }
+
+  // There is always one read under way: it brings requests, and the news that the client left.
+  void read() {
+    if (reading_ || state_ == State::kClosed) return;
+    if (state_ == State::kAnswering && buffer_.size() >= host_.limits().pipelined_bytes_max) return;
+    const size_t room = buffer_.max_size() - buffer_.size();
+    if (room == 0) return;
+    reading_ = true;
+    const size_t wanted = state_ == State::kBody ? kReadBodyBytes : kReadBytes;
+    stream_.async_read_some(buffer_.prepare(std::min(wanted, room)),
+                            [self = this->shared_from_this()](error_code error, size_t bytes) {
+                              self->reading_ = false;
+                              self->on_read(error, bytes);
+                            });
+  }
+
+  void on_read(error_code error, size_t bytes) {
+    if (state_ == State::kClosed) return;
+    if (error) return close();
+    buffer_.commit(bytes);
+    if (state_ == State::kLingering) buffer_.consume(buffer_.size());
+    if (state_ == State::kIdle) enter(State::kHead, host_.limits().header_seconds);
+    if (state_ == State::kHead || state_ == State::kBody) parse();
+    read();
+  }
+
+  void parse() {
+    if (!parser_) {
+      parser_.emplace();
+      parser_->header_limit(static_cast<uint32_t>(host_.limits().header_bytes_max));
+      parser_->body_limit(host_.limits().body_bytes_max);
+    }
+    while (buffer_.size() > 0 && !parser_->is_done()) {
+      error_code error;
+      const size_t used = parser_->put(buffer_.data(), error);
+      buffer_.consume(used);
+      if (error == http::error::need_more) break;
+      if (error) return refuse_bytes(error);
+      if (state_ == State::kHead && parser_->is_header_done() && !take_head()) return;
+    }
+    if (state_ != State::kBody) return;
+    if (!charge_->grow_to(parser_->get().body().size())) return refuse_for_room();
+    if (parser_->is_done()) dispatch();
+  }
+
+  // False: the request was refused.
+  bool take_head() {
+    enter(State::kBody, host_.limits().body_seconds);
+    const auto& head = parser_->get();
+    const std::string_view target(head.target().data(), head.target().size());
+    const size_t mark = target.find('?');
+    request_.method = std::string(head.method_string());
+    for (const auto& field : head) {
+      request_.headers.emplace_back(lower({field.name_string().data(), field.name_string().size()}),
+                                    std::string(field.value()));
+    }
+    if (mark != target.npos) request_.query = target.substr(mark + 1);
+    if (!target.starts_with('/') || !percent_decoded(target.substr(0, mark), request_.path)) {
+      return refuse(400, "the request's address is not a path"), false;
+    }
+    const auto found = host_.router().find(request_);
+    const Route* const* route = std::get_if<const Route*>(&found);
+    if (const auto refusal = host_.gate()(request_, route != nullptr ? *route : nullptr)) {
+      return refuse(refusal->status, refusal->message, refusal->headers), false;
+    }
+    if (route == nullptr) return refuse(std::get<HttpReply>(found)), false;
+    route_ = *route;
+    charge_ = std::make_shared<BodyCharge>(host_.body_budget());
+    if (!charge_->grow_to(parser_->content_length().value_or(0))) {
+      return refuse_for_room(), false;
+    }
+    parser_->eager(true);
+    if (!parser_->is_done() && lower(request_.header("expect")) == "100-continue") {
+      static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+      asio::async_write(stream_, asio::buffer(kContinue),
+                        [self = this->shared_from_this()](error_code, size_t) {});
+    }
+    return true;
+  }
+
+  void dispatch() {
+    request_.body = std::move(parser_->get().body());
+    request_.charge = charge_;
+    auto exchange = std::make_shared<Exchange>(
+        open_outbox(), host_.router().error(request_.path, 500, "the request could not be done"));
+    auto request = std::make_shared<const HttpRequest>(std::move(request_));
+    charge_.reset();
+    if (route_->runs_on == RunsOn::kIoThread) {
+      call(route_->handler, *request, std::move(exchange));
+    } else {
+      host_.run_on_worker(
+          [route = route_, request = std::move(request), exchange = std::move(exchange)]() mutable {
+            call(route->handler, *request, std::move(exchange));
+          });
+    }
+    flush();
+  }
+
+  std::shared_ptr<Outbox> open_outbox() {
+    enter(State::kAnswering, 0);
+    Outbox::Options options{.unread_bytes_max = host_.limits().unread_bytes_max};
+    if (parser_ && parser_->is_header_done()) {
+      options.http_1_0 = parser_->get().version() < 11;
+      options.keep_alive = parser_->is_done() && parser_->keep_alive() && !host_.draining();
+      options.without_body = parser_->get().method() == http::verb::head;
+    } else {
+      options.keep_alive = false;
+    }
+    outbox_ = std::make_shared<Outbox>(options, [&io = host_.io(), weak = this->weak_from_this()] {
+      asio::post(io, [weak] {
+        if (const auto self = weak.lock()) self->flush();
+      });
+    });
+    return outbox_;
+  }
+
+  void refuse(unsigned status, std::string_view message, HttpHeaders headers = {}) {
+    HttpReply reply = host_.router().error(request_.path, status, message);
+    reply.headers = std::move(headers);
+    refuse(reply);
+  }
+  void refuse(const HttpReply& reply) {
+    open_outbox()->reply(reply);
+    flush();
+  }
+  void refuse_for_room() {
+    refuse(503, "the server has no room for this body now; try again", {{"Retry-After", "1"}});
+  }
+  void refuse_bytes(error_code error) {
+    if (error == http::error::body_limit) {
+      return refuse(413, "the request's body is longer than this server takes");
+    }
+    if (error == http::error::header_limit || error == http::error::buffer_overflow) {
+      return refuse(431, "the request's headers are longer than this server takes");
+    }
+    refuse(400, "this is no HTTP request");
+  }
+
+  void flush() {
+    if (writing_ || !outbox_ || state_ != State::kAnswering) return;
+    if (outbox_->overflowed()) return close();
+    out_.clear();
+    sent_ = 0;
+    if (outbox_->take(out_)) return write_some();
+    if (outbox_->done()) finish_answer();
+  }
+
+  void write_some() {
+    writing_ = true;
+    deadline_ = Clock::now() + std::chrono::seconds(host_.limits().write_seconds);
+    stream_.async_write_some(asio::buffer(out_.data() + sent_, out_.size() - sent_),
+                             [self = this->shared_from_this()](error_code error, size_t bytes) {
+                               self->writing_ = false;
+                               self->on_written(error, bytes);
+                             });
+  }
+
+  void on_written(error_code error, size_t bytes) {
+    if (state_ == State::kClosed) return;
+    if (error) return close();
+    sent_ += bytes;
+    outbox_->written(bytes);
+    if (sent_ < out_.size()) return write_some();
+    if (out_.capacity() > kReadBodyBytes) out_ = {};
+    flush();
+  }
+
+  void finish_answer() {
+    const bool keep = outbox_->keep_alive() && !host_.draining();
+    outbox_->leave();
+    outbox_.reset();
+    if (!keep) {
+      // Closing now would lose the answer if the client is still sending.
+      enter(State::kLingering, host_.limits().linger_seconds);
+      buffer_.consume(buffer_.size());
+      error_code ignored;
+      socket().shutdown(asio::socket_base::shutdown_send, ignored);
+      return read();
+    }
+    become_idle();
+    if (buffer_.size() > 0) {  // the next request came early
+      enter(State::kHead, host_.limits().header_seconds);
+      parse();
+    }
+    read();
+  }
+
+  Stream stream_;
+  ConnectionHost& host_;
+  beast::flat_buffer buffer_;
+  std::optional<http::request_parser<http::string_body>> parser_;
+  State state_ = State::kIdle;
+  Clock::time_point since_, deadline_;
+  HttpRequest request_;
+  const Route* route_ = nullptr;
+  std::shared_ptr<BodyCharge> charge_;
+  std::shared_ptr<Outbox> outbox_;
+  std::string out_;  // what is being written
+  size_t sent_ = 0;  // of it
+  bool reading_ = false, writing_ = false;
+};
+
+}  // namespace
+
+bool SharedBudget::take(uint64_t bytes) {
+  uint64_t before = bytes_;
+  do {
+    if (bytes > bytes_max_ - std::min(before, bytes_max_)) return false;
+  } while (!bytes_.compare_exchange_weak(before, before + bytes));
+  return true;
+}
+
+std::shared_ptr<Connection> make_connection(asio::ip::tcp::socket socket, ConnectionHost& host) {
+  return std::make_shared<StreamConnection<asio::ip::tcp::socket>>(std::move(socket), host);
+}
+
+}  // namespace hadal

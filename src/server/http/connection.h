@@ -1,0 +1,71 @@
+// One client's connection: reads requests one after another, within limits; hands each to its
+// route; writes what the outbox holds; notices at once when the client leaves. Everything runs on
+// the I/O thread, but for handlers that want a worker.
+#pragma once
+
+#include <atomic>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "server/http/router.h"
+#include "server/limits.h"
+
+namespace hadal {
+
+// Judges a request by its head, before its body is read; may fill in request.caller. route: null
+// where the path has none.
+struct GateRefusal {
+  unsigned status;
+  std::string message;
+  HttpHeaders headers;
+};
+using Gate = std::function<std::optional<GateRefusal>(HttpRequest& head, const Route* route)>;
+
+// Bytes that all connections together hold.
+class SharedBudget {
+ public:
+  explicit SharedBudget(uint64_t bytes_max) : bytes_max_(bytes_max) {}
+  bool take(uint64_t bytes);  // false: there is no room
+  void give_back(uint64_t bytes) { bytes_ -= bytes; }
+
+ private:
+  const uint64_t bytes_max_;
+  std::atomic<uint64_t> bytes_ = 0;
+};
+
+class Connection;
+
+// What a connection needs of its server; outlives it.
+class ConnectionHost {
+ public:
+  virtual ~ConnectionHost() = default;
+  virtual const HttpLimits& limits() const = 0;
+  virtual const Router& router() const = 0;
+  virtual const Gate& gate() const = 0;
+  virtual std::shared_ptr<SharedBudget> body_budget() = 0;
+  virtual boost::asio::io_context& io() = 0;
+  virtual void run_on_worker(std::function<void()> work) = 0;
+  virtual bool draining() const = 0;
+  virtual void forget(Connection& connection) = 0;
+};
+
+class Connection {
+ public:
+  using Clock = std::chrono::steady_clock;
+  virtual ~Connection() = default;
+  virtual void start() = 0;
+  virtual void sweep(Clock::time_point now) = 0;  // acts on what is overdue
+  virtual bool idle() const = 0;                  // between requests
+  virtual Clock::time_point idle_since() const = 0;
+  virtual void close() = 0;  // at once; what was asked for is cancelled
+};
+
+std::shared_ptr<Connection> make_connection(boost::asio::ip::tcp::socket socket,
+                                            ConnectionHost& host);
+
+}  // namespace hadal

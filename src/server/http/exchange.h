@@ -1,0 +1,40 @@
+// A handler's end of one request: it owes exactly one answer, whole or in pieces, from any thread,
+// now or later. One that is dropped without an answer answers itself (500), so no client waits for
+// nothing.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "server/http/outbox.h"
+
+namespace hadal {
+
+class Exchange {
+ public:
+  // error: what is replied where the handler replies nothing.
+  Exchange(std::shared_ptr<Outbox> outbox, HttpReply error)
+      : outbox_(std::move(outbox)), error_(std::move(error)) {}
+  ~Exchange() {
+    outbox_->end();
+    outbox_->reply(error_);
+  }
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
+
+  void reply(const HttpReply& reply) { outbox_->reply(reply); }
+  void begin(const StreamHead& head) { outbox_->begin(head); }
+  bool write(std::string_view bytes) { return outbox_->write(bytes); }
+  void end() { outbox_->end(); }
+  bool begun() const { return outbox_->begun(); }
+  // then: called once, on the I/O thread, if the client leaves before the answer's end.
+  void on_gone(std::function<void()> then) { outbox_->on_gone(std::move(then)); }
+
+ private:
+  std::shared_ptr<Outbox> outbox_;
+  HttpReply error_;
+};
+
+}  // namespace hadal

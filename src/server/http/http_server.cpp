@@ -1,0 +1,248 @@
+#include "server/http/http_server.h"
+
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <atomic>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <unordered_map>
+
+namespace hadal {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using boost::system::error_code;
+
+namespace {
+
+constexpr std::chrono::milliseconds kSweepInterval{250}, kAcceptPause{100};
+
+Result<asio::ip::address> parse_address(const std::string& host) {
+  if (host == "localhost") return asio::ip::address_v4::loopback();
+  std::string_view text = host;
+  if (text.starts_with('[') && text.ends_with(']')) text = text.substr(1, text.size() - 2);
+  error_code error;
+  const auto address = asio::ip::make_address(std::string(text), error);
+  if (error) return fail("{} is no numeric address; 127.0.0.1 is this machine alone", host);
+  return address;
+}
+
+// A peer that vanished without a word is noticed within two minutes.
+void watch_for_dead_peer(tcp::socket& socket) {
+  error_code ignored;
+  socket.set_option(tcp::no_delay(true), ignored);
+  socket.set_option(asio::socket_base::keep_alive(true), ignored);
+  const int handle = socket.native_handle();
+  const int idle_s = 60, interval_s = 15, probes = 4;
+  setsockopt(handle, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+  setsockopt(handle, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
+  setsockopt(handle, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+}
+
+}  // namespace
+
+class HttpServer::State final : public ConnectionHost {
+ public:
+  State(HttpServerOptions options, Router router, Gate gate)
+      : options_(std::move(options)),
+        router_(std::move(router)),
+        gate_(std::move(gate)),
+        body_budget_(std::make_shared<SharedBudget>(options_.limits.bodies_bytes_max)),
+        acceptor_(io_),
+        accept_pause_(io_),
+        sweep_timer_(io_),
+        signals_(io_),
+        workers_(options_.workers) {}
+
+  Status listen(const asio::ip::address& address) {
+    error_code error;
+    const tcp::endpoint endpoint(address, options_.port);
+    acceptor_.open(endpoint.protocol(), error);
+    if (!error) acceptor_.set_option(asio::socket_base::reuse_address(true), error);
+    if (!error) acceptor_.bind(endpoint, error);
+    if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
+    if (error == asio::error::address_in_use) {
+      return fail(
+          "port {} of {} is taken by another program; --port takes another one, 0 a free one",
+          options_.port, options_.host);
+    }
+    if (error)
+      return fail("cannot listen on {} port {}: {}", options_.host, options_.port, error.message());
+    endpoint_ = acceptor_.local_endpoint();
+    for (const int signal : options_.end_signals) signals_.add(signal, error);
+    return {};
+  }
+
+  void run() {
+    accept();
+    sweep();
+    wait_for_signal();
+    io_.run();
+    workers_.join();
+  }
+
+  void drain() {
+    if (draining_.exchange(true)) return;
+    options_.on_drain();
+    error_code ignored;
+    acceptor_.close(ignored);
+    drain_deadline_ = Connection::Clock::now() + std::chrono::seconds(options_.drain_seconds);
+    close_connections(true);
+    end_if_drained();
+  }
+  void post_drain() {
+    asio::post(io_, [this] { drain(); });
+  }
+
+  const HttpLimits& limits() const override { return options_.limits; }
+  const Router& router() const override { return router_; }
+  const Gate& gate() const override { return gate_; }
+  std::shared_ptr<SharedBudget> body_budget() override { return body_budget_; }
+  asio::io_context& io() override { return io_; }
+  void run_on_worker(std::function<void()> work) override { asio::post(workers_, std::move(work)); }
+  bool draining() const override { return draining_; }
+  void forget(Connection& connection) override {
+    connections_.erase(&connection);
+    count_ = connections_.size();
+    end_if_drained();
+  }
+
+  const tcp::endpoint& endpoint() const { return endpoint_; }
+  size_t connections() const { return count_; }
+
+ private:
+  void accept() {
+    acceptor_.async_accept([this](error_code error, tcp::socket socket) {
+      if (draining_) return;
+      if (error == asio::error::no_descriptors || error == asio::error::no_memory) {
+        // Out of descriptors: others will end.
+        accept_pause_.expires_after(kAcceptPause);
+        return accept_pause_.async_wait([this](error_code) {
+          if (!draining_) accept();
+        });
+      }
+      if (!error) welcome(std::move(socket));
+      accept();
+    });
+  }
+
+  void welcome(tcp::socket socket) {
+    if (connections_.size() >= options_.limits.connections_max && !close_the_idlest()) return;
+    watch_for_dead_peer(socket);
+    const auto connection = make_connection(std::move(socket), *this);
+    connections_.emplace(connection.get(), connection);
+    count_ = connections_.size();
+    connection->start();
+  }
+
+  bool close_the_idlest() {
+    std::shared_ptr<Connection> idlest;
+    for (const auto& [key, connection] : connections_) {
+      if (!connection->idle()) continue;
+      if (!idlest || connection->idle_since() < idlest->idle_since()) idlest = connection;
+    }
+    if (idlest) idlest->close();
+    return idlest != nullptr;
+  }
+
+  void close_connections(bool idle_only) {
+    std::vector<std::shared_ptr<Connection>> ending;
+    for (const auto& [key, connection] : connections_) {
+      if (!idle_only || connection->idle()) ending.push_back(connection);
+    }
+    for (const auto& connection : ending) connection->close();
+  }
+
+  void sweep() {
+    sweep_timer_.expires_after(kSweepInterval);
+    sweep_timer_.async_wait([this](error_code error) {
+      if (error) return;
+      const auto now = Connection::Clock::now();
+      std::vector<std::shared_ptr<Connection>> all;
+      all.reserve(connections_.size());
+      for (const auto& [key, connection] : connections_) all.push_back(connection);
+      for (const auto& connection : all) connection->sweep(now);
+      if (draining_ && now >= drain_deadline_) close_connections(false);
+      if (!ended_) sweep();
+    });
+  }
+
+  void wait_for_signal() {
+    if (options_.end_signals.empty()) return;
+    signals_.async_wait([this](error_code error, int) {
+      if (error) return;
+      if (draining_) return close_connections(false);
+      drain();
+      if (!ended_) wait_for_signal();
+    });
+  }
+
+  void end_if_drained() {
+    if (!draining_ || !connections_.empty() || ended_) return;
+    ended_ = true;
+    error_code ignored;
+    sweep_timer_.cancel(ignored);
+    accept_pause_.cancel(ignored);
+    signals_.cancel(ignored);
+  }
+
+  HttpServerOptions options_;
+  const Router router_;
+  const Gate gate_;
+  std::shared_ptr<SharedBudget> body_budget_;
+  asio::io_context io_{1};
+  tcp::acceptor acceptor_;
+  tcp::endpoint endpoint_;
+  asio::steady_timer accept_pause_, sweep_timer_;
+  asio::signal_set signals_;
+  std::unordered_map<Connection*, std::shared_ptr<Connection>> connections_;
+  std::atomic<size_t> count_ = 0;
+  std::atomic<bool> draining_ = false;
+  bool ended_ = false;
+  Connection::Clock::time_point drain_deadline_;
+  asio::thread_pool workers_;
+};
+
+Result<bool> is_loopback(const std::string& host) {
+  HADAL_TRY(const asio::ip::address address, parse_address(host));
+  return address.is_loopback();
+}
+
+HttpServer::HttpServer(std::unique_ptr<State> state) : state_(std::move(state)) {}
+HttpServer::~HttpServer() = default;
+
+Result<std::unique_ptr<HttpServer>> HttpServer::open(HttpServerOptions options, Router router,
+                                                     Gate gate) {
+  HADAL_TRY(const asio::ip::address address, parse_address(options.host));
+  auto state = std::make_unique<State>(std::move(options), std::move(router), std::move(gate));
+  HADAL_TRY_VOID(state->listen(address));
+  return std::unique_ptr<HttpServer>(new HttpServer(std::move(state)));
+}
+
+std::string HttpServer::address() const {
+  const auto address = state_->endpoint().address();
+  const std::string text = address.to_string();
+  return fmt::format("http://{}:{}", address.is_v6() ? "[" + text + "]" : text, port());
+}
+
+uint16_t HttpServer::port() const {
+  return state_->endpoint().port();
+}
+void HttpServer::run() {
+  state_->run();
+}
+void HttpServer::drain() {
+  state_->post_drain();
+}
+bool HttpServer::draining() const {
+  return state_->draining();
+}
+size_t HttpServer::connections() const {
+  return state_->connections();
+}
+
+}  // namespace hadal

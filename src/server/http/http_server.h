@@ -1,0 +1,57 @@
+// The server's door: listens, keeps the connections, ends them when the process is asked to. One
+// I/O thread (the one that calls run()) for thousands of connections; a few workers for handlers
+// that take longer. Memory: a few KiB for an idle connection; request bodies within
+// HttpLimits::bodies_bytes_max together; unread_bytes_max for each stream whose reader lags.
+//
+// Drain: the listener and idle connections close, answers under way are finished, for at most
+// drain_seconds; then what is left is cancelled.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "server/http/connection.h"
+#include "server/http/router.h"
+#include "server/limits.h"
+
+namespace hadal {
+
+struct HttpServerOptions {
+  std::string host = "127.0.0.1";  // a numeric address, or "localhost"
+  uint16_t port = 8080;            // 0: a free one
+  uint32_t workers = 2;
+  uint32_t drain_seconds = 30;
+  std::vector<int> end_signals;            // the first drains, the second ends at once
+  std::function<void()> on_drain = [] {};  // when a drain begins; on the I/O thread
+  HttpLimits limits;
+};
+
+// Whether only this machine can reach the address; an error where it is none.
+Result<bool> is_loopback(const std::string& host);
+
+class HttpServer {
+ public:
+  // Errors: an address that is none or not this machine's, a port that is taken.
+  static Result<std::unique_ptr<HttpServer>> open(HttpServerOptions options, Router router,
+                                                  Gate gate);
+  ~HttpServer();  // not while run() runs
+
+  std::string address() const;  // "http://127.0.0.1:8080"
+  uint16_t port() const;
+  // Serves until drained. Clients can connect (and wait) from open() on.
+  void run();
+  void drain();  // any thread
+  bool draining() const;
+  size_t connections() const;  // any thread
+
+ private:
+  class State;
+  explicit HttpServer(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace hadal

@@ -1,0 +1,45 @@
+// A request as a handler sees it, and a whole answer. Plain values.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace hadal {
+
+using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
+
+// Who asks, as far as the gate found out (access/).
+struct Caller {
+  std::string name;         // of the key; "": no key was needed
+  uint64_t cache_salt = 0;  // requests share cached prompts only where it is the same
+};
+
+struct HttpRequest {
+  std::string method;   // "GET"
+  std::string path;     // decoded, without the query
+  std::string query;    // as it came, without '?'
+  std::string rest;     // what the route's '*' stands for
+  HttpHeaders headers;  // names in lower case
+  std::string body;
+  Caller caller;
+  std::shared_ptr<const void> charge;  // holds the body's share of HttpLimits::bodies_bytes_max
+
+  // The first of that name (in lower case); "": there is none.
+  std::string_view header(std::string_view name) const;
+};
+
+struct HttpReply {
+  unsigned status = 200;
+  std::string content_type = "application/json";
+  std::string body;
+  HttpHeaders headers;
+};
+
+// "%2F" -> "/". False: not an encoding, or a control character in it.
+bool percent_decoded(std::string_view text, std::string& decoded);
+
+}  // namespace hadal

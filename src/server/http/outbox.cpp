@@ -1,0 +1,178 @@
+#include "server/http/outbox.h"
+
+#include <fmt/format.h>
+
+#include <boost/beast/http/status.hpp>
+#include <ctime>
+
+namespace hadal {
+namespace {
+
+std::string http_date() {
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  gmtime_r(&now, &utc);
+  char text[64];
+  const size_t length = std::strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &utc);
+  return {text, length};
+}
+
+// No value may begin a header of its own.
+std::string one_line(std::string_view text) {
+  std::string line;
+  for (const char c : text) {
+    if (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f) line += c;
+  }
+  return line;
+}
+
+}  // namespace
+
+Outbox::Outbox(const Options& options, std::function<void()> wake)
+    : options_(options), wake_(std::move(wake)), keep_alive_(options.keep_alive) {}
+
+void Outbox::reply(const HttpReply& reply) {
+  std::lock_guard lock(mutex_);
+  if (begun_ || left_) return;
+  begun_ = ended_ = true;
+  const size_t length = reply.body.size();
+  append_head(reply.status, reply.content_type, reply.headers, &length);
+  if (!options_.without_body) pending_ += reply.body;
+  wake_if_needed();
+}
+
+void Outbox::begin(const StreamHead& head) {
+  std::lock_guard lock(mutex_);
+  if (begun_ || left_) return;
+  begun_ = streams_ = true;
+  chunked_ = !options_.http_1_0;
+  if (!chunked_) keep_alive_ = false;
+  heartbeat_ = head.heartbeat;
+  append_head(200, head.content_type, head.headers, nullptr);
+  last_write_ = Clock::now();
+  wake_if_needed();
+}
+
+bool Outbox::write(std::string_view bytes) {
+  std::lock_guard lock(mutex_);
+  if (left_ || overflowed_ || ended_ || !streams_) return false;
+  if (bytes.empty()) return true;
+  append_chunk(bytes);
+  last_write_ = Clock::now();
+  overflowed_ = pending_.size() + in_flight_ > options_.unread_bytes_max;
+  if (overflowed_) pending_ = {};
+  wake_if_needed();
+  return !overflowed_;
+}
+
+void Outbox::end() {
+  std::lock_guard lock(mutex_);
+  if (left_ || ended_ || !streams_) return;
+  ended_ = true;
+  if (chunked_ && !options_.without_body) pending_ += "0\r\n\r\n";
+  wake_if_needed();
+}
+
+void Outbox::on_gone(std::function<void()> then) {
+  {
+    std::lock_guard lock(mutex_);
+    if (!left_) {
+      gone_ = std::move(then);
+      return;
+    }
+    if (ended_) return;
+  }
+  then();
+}
+
+bool Outbox::begun() const {
+  std::lock_guard lock(mutex_);
+  return begun_ || left_;
+}
+
+bool Outbox::take(std::string& bytes) {
+  std::lock_guard lock(mutex_);
+  woken_ = false;
+  if (pending_.empty()) return false;
+  in_flight_ += pending_.size();
+  bytes += pending_;
+  pending_.clear();
+  return true;
+}
+
+void Outbox::written(size_t bytes) {
+  std::lock_guard lock(mutex_);
+  in_flight_ -= bytes;
+}
+
+bool Outbox::overflowed() const {
+  std::lock_guard lock(mutex_);
+  return overflowed_;
+}
+
+bool Outbox::done() const {
+  std::lock_guard lock(mutex_);
+  return ended_ && pending_.empty() && in_flight_ == 0;
+}
+
+bool Outbox::keep_alive() const {
+  std::lock_guard lock(mutex_);
+  return keep_alive_;
+}
+
+void Outbox::beat(Clock::time_point now, Clock::duration silence) {
+  std::lock_guard lock(mutex_);
+  if (!streams_ || ended_ || left_ || heartbeat_.empty() || now - last_write_ < silence) return;
+  append_chunk(heartbeat_);
+  last_write_ = now;
+  wake_if_needed();
+}
+
+void Outbox::leave() {
+  std::function<void()> gone;
+  {
+    std::lock_guard lock(mutex_);
+    if (left_) return;
+    left_ = true;
+    wake_ = nullptr;
+    pending_ = {};
+    gone.swap(gone_);
+    if (ended_) gone = nullptr;
+  }
+  if (gone) gone();
+}
+
+void Outbox::append_head(unsigned status, std::string_view content_type, const HttpHeaders& headers,
+                         const size_t* length) {
+  const auto reason =
+      boost::beast::http::obsolete_reason(boost::beast::http::int_to_status(status));
+  pending_ += fmt::format(
+      "HTTP/1.{} {} {}\r\nDate: {}\r\nContent-Type: {}\r\n", options_.http_1_0 ? 0 : 1, status,
+      std::string_view(reason.data(), reason.size()), http_date(), one_line(content_type));
+  if (length != nullptr) {
+    pending_ += fmt::format("Content-Length: {}\r\n", *length);
+  } else if (chunked_) {
+    pending_ += "Transfer-Encoding: chunked\r\n";
+  }
+  pending_ += keep_alive_ ? "Connection: keep-alive\r\n" : "Connection: close\r\n";
+  pending_ += "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n";
+  for (const auto& [name, value] : headers) {
+    pending_ += fmt::format("{}: {}\r\n", one_line(name), one_line(value));
+  }
+  pending_ += "\r\n";
+}
+
+void Outbox::append_chunk(std::string_view bytes) {
+  if (options_.without_body) return;
+  if (chunked_) pending_ += fmt::format("{:x}\r\n", bytes.size());
+  pending_ += bytes;
+  if (chunked_) pending_ += "\r\n";
+}
+
+void Outbox::wake_if_needed() {
+  if (woken_ || !wake_) return;
+  woken_ = true;
+  wake_();
+}
+
+}  // namespace hadal

@@ -1,0 +1,77 @@
+// The answer to one request on its way out: handlers and engine threads put bytes in, the
+// connection's I/O thread takes them out. Frames them for HTTP (length, chunks, or the end of the
+// connection for HTTP/1.0). A reader too slow for what it asked for is given up: never more than
+// unread_bytes_max of a stream wait here.
+//
+// Threads: reply(), begin(), write(), end(), on_gone() from any, one after another; the rest from
+// the I/O thread.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+#include "server/http/message.h"
+
+namespace hadal {
+
+struct StreamHead {
+  std::string content_type = "text/event-stream";
+  std::string heartbeat;  // sent where nothing else was for a while; "": nothing is
+  HttpHeaders headers;
+};
+
+class Outbox {
+ public:
+  using Clock = std::chrono::steady_clock;
+  struct Options {
+    bool http_1_0 = false;      // no chunks: a stream ends with the connection
+    bool keep_alive = true;     // what the client wants
+    bool without_body = false;  // HEAD
+    size_t unread_bytes_max = 1 << 20;
+  };
+
+  // wake: tells the I/O thread that there is something to take; called from any thread, not after
+  // leave().
+  Outbox(const Options& options, std::function<void()> wake);
+
+  // A whole answer. Only the first answer counts.
+  void reply(const HttpReply& reply);
+  // An answer in pieces. write() is false when nobody reads any more.
+  void begin(const StreamHead& head);
+  bool write(std::string_view bytes);
+  void end();
+  // Called once, on the I/O thread, if the client leaves before the end; at once if it has.
+  void on_gone(std::function<void()> then);
+  bool begun() const;
+
+  // Appends what is to be written; false: nothing now.
+  bool take(std::string& bytes);
+  void written(size_t bytes);
+  bool overflowed() const;  // the reader is too slow
+  bool done() const;        // all is taken and written
+  bool keep_alive() const;
+  void beat(Clock::time_point now, Clock::duration silence);
+  void leave();  // the client is gone, or the answer is out
+
+ private:
+  void append_head(unsigned status, std::string_view content_type, const HttpHeaders& headers,
+                   const size_t* length);
+  void append_chunk(std::string_view bytes);
+  void wake_if_needed();
+
+  const Options options_;
+  mutable std::mutex mutex_;
+  std::function<void()> wake_;
+  std::function<void()> gone_;
+  std::string pending_, heartbeat_;
+  size_t in_flight_ = 0;
+  Clock::time_point last_write_ = Clock::now();
+  bool begun_ = false, streams_ = false, ended_ = false, left_ = false, overflowed_ = false;
+  bool chunked_ = false, keep_alive_ = true, woken_ = false;
+};
+
+}  // namespace hadal

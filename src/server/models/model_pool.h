@@ -1,0 +1,120 @@
+// The models this server has: which are loaded, which can be. Loads on demand, one at a time, on a
+// thread of its own; unloads what nobody used for keep_alive; where a model does not fit beside
+// others, idle ones make room, the longest unused first. Any thread.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "server/models/served_model.h"
+
+namespace hadal {
+
+struct ModelEntry {
+  std::string name;  // as a client asks for it
+  std::string path;
+  int64_t created_unix_seconds = 0;
+  uint64_t bytes = 0;
+};
+
+struct ModelPoolOptions {
+  std::vector<ModelEntry> models;
+  std::string default_model;  // where a request names none; "": it must
+  std::function<Result<OpenedModel>(const ModelEntry&)> open;
+  uint32_t answers_max = 256;  // of a model, running and waiting
+  uint32_t waiting_max = 256;  // requests that wait for models to load
+  std::optional<std::chrono::seconds> keep_alive = std::chrono::seconds(300);  // none: for good
+};
+
+class ModelPool;
+
+// As long as it lives, the model stays loaded. Movable.
+class ModelLease {
+ public:
+  ModelLease() = default;
+  ModelLease(ModelPool& pool, ServedModel& model) : pool_(&pool), model_(&model) {}
+  ModelLease(ModelLease&& other) noexcept;
+  ModelLease& operator=(ModelLease&& other) noexcept;
+  ~ModelLease();
+
+  explicit operator bool() const { return model_ != nullptr; }
+  ServedModel& operator*() const { return *model_; }
+  ServedModel* operator->() const { return model_; }
+
+ private:
+  ModelPool* pool_ = nullptr;
+  ServedModel* model_ = nullptr;
+};
+
+enum class ModelState : uint8_t { kNotLoaded, kLoading, kLoaded };
+
+struct ModelStatus {
+  ModelEntry entry;
+  ModelState state = ModelState::kNotLoaded;
+  uint32_t answers = 0;         // running and waiting
+  uint32_t context_tokens = 0;  // loaded ones
+};
+
+class ModelPool {
+ public:
+  using Clock = std::chrono::steady_clock;
+  using Then = std::function<void(RequestResult<ModelLease>)>;
+
+  explicit ModelPool(ModelPoolOptions options);
+  ~ModelPool();  // cancels what still runs
+
+  // "": the default one. then: on this thread if the model is loaded, or there is no such model;
+  // else later, on the loading thread.
+  void acquire(const std::string& name, Then then);
+  // Begins to load the default model; ready() tells when it is there. failed: called where it
+  // cannot be loaded.
+  void preload(std::function<void()> failed);
+
+  bool ready() const;              // what was preloaded is loaded (or there was nothing)
+  std::string load_error() const;  // of the preload; "": none
+  std::vector<ModelStatus> list() const;
+  std::optional<ModelStatus> find(const std::string& name) const;
+
+ private:
+  friend class ModelLease;
+  struct Slot {
+    ModelEntry entry;
+    std::unique_ptr<ServedModel> model;
+    std::vector<std::unique_ptr<ServedModel>> broken;  // until no lease is left
+    bool loading = false;
+    uint32_t leases = 0;
+    Clock::time_point last_used;
+    std::vector<Then> waiting;
+  };
+
+  Slot* find_slot(const std::string& name);
+  ModelStatus status(const Slot& slot) const;
+  void give_back(ServedModel& model);
+  void run();
+  void load(Slot& slot);
+  Result<OpenedModel> open_with_room(const ModelEntry& entry);
+  std::unique_ptr<ServedModel> take_idle(std::optional<Clock::time_point> unused_since);
+
+  const ModelPoolOptions options_;
+  mutable std::mutex mutex_;  // guards what follows
+  std::condition_variable changed_;
+  std::map<std::string, Slot> slots_;  // its nodes stay where they are
+  std::deque<Slot*> to_load_;
+  uint32_t waiting_ = 0;
+  bool preloading_ = false;
+  std::string load_error_;
+  bool ending_ = false;
+  std::thread loader_;
+};
+
+}  // namespace hadal

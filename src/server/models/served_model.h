@@ -1,0 +1,81 @@
+// One loaded model and its engine thread, which steps while there is work and sleeps otherwise.
+// Any thread may use it; whoever does holds a Lease, so that it stays. Memory: one copy of the
+// weights, the cache that the engine took at the start.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "engine/generation.h"
+#include "server/request_error.h"
+
+namespace hadal {
+
+class ServedModel;
+
+struct OpenedModel {
+  std::unique_ptr<Generator> generator;
+  SamplingOptions sampling;  // where a request says nothing
+};
+
+// Places in a model's queue, given back when it goes.
+class QueuePlaces {
+ public:
+  QueuePlaces() = default;
+  QueuePlaces(ServedModel& model, uint32_t count) : model_(&model), count_(count) {}
+  QueuePlaces(QueuePlaces&& other) noexcept;
+  QueuePlaces& operator=(QueuePlaces&& other) noexcept;
+  ~QueuePlaces();
+
+ private:
+  ServedModel* model_ = nullptr;
+  uint32_t count_ = 0;
+};
+
+class ServedModel {
+ public:
+  // answers_max: that may run and wait together.
+  ServedModel(std::string name, OpenedModel opened, uint32_t answers_max);
+  ~ServedModel();  // waits for the engine thread; not on it
+
+  const std::string& name() const { return name_; }
+  Generator& generator() { return *generator_; }  // its const functions, and engine().cancel()
+  const Generator& generator() const { return *generator_; }
+  const SamplingOptions& sampling() const { return sampling_; }
+
+  // Refused (kOverloaded) where the queue is full.
+  RequestResult<QueuePlaces> take_places(uint32_t count);
+  RequestResult<RequestId> submit(const Prompt& prompt, const GenerationOptions& options,
+                                  std::shared_ptr<AnswerSink> sink);
+  void cancel(RequestId id);
+
+  uint32_t answers() const { return answers_; }  // running and waiting
+  bool broken() const { return broken_; }        // a step failed; it answers no more
+
+ private:
+  friend class QueuePlaces;
+  void run();
+  bool step();
+  void wake();
+
+  const std::string name_;
+  const SamplingOptions sampling_;
+  const uint32_t answers_max_;
+  std::atomic<uint32_t> answers_ = 0;
+  std::atomic<bool> broken_ = false;
+
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable woken_;
+  bool work_ = false, ending_ = false;
+
+  // Ends the answers that are left, which give back their places above.
+  std::unique_ptr<Generator> generator_;
+  std::thread thread_;
+};
+
+}  // namespace hadal

@@ -1,0 +1,45 @@
+// hadal's server put together: models, dialects, the gate, the door. What `hadal serve` starts.
+//
+// Threads: one for I/O, a few workers (JSON, templates, tokens), one that loads models, and an
+// engine thread for each loaded model, beside the device's own.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "server/access/host_rules.h"
+#include "server/http/http_server.h"
+#include "server/models/model_pool.h"
+
+namespace hadal {
+
+struct ServerOptions {
+  HttpServerOptions http;
+  HostRules hosts;
+  ModelPoolOptions models;
+  bool preload = false;  // the default model, before the first request
+};
+
+class Server {
+ public:
+  // Errors: the address; one that others can reach, while nothing says who may ask.
+  static Result<std::unique_ptr<Server>> open(ServerOptions options);
+  ~Server();
+
+  const HttpServer& http() const { return *http_; }
+  ModelPool& models() { return pool_; }
+  // Until it is ended (HttpServerOptions::end_signals) and drained. An error: the model that was
+  // to be preloaded cannot be.
+  Status run();
+  void drain() { http_->drain(); }
+
+ private:
+  explicit Server(ServerOptions options);
+
+  const bool preload_;
+  ModelPool pool_;
+  std::unique_ptr<HttpServer> http_;
+};
+
+}  // namespace hadal
