@@ -31,9 +31,10 @@ Status apply(CLI::App& command, const std::string& key, const nlohmann::json& va
     return fail("there is no option '{}'; `hadal {} --help` lists them", key, command.get_name());
   }
   if (option->count() > 0) return {};
-  HADAL_TRY(const std::vector<std::string> given, words(value));
+  const auto given = words(value);
+  if (!given) return fail("{}: {}", key, given.error().message);
   try {
-    for (const std::string& word : given) option->add_result(word);
+    for (const std::string& word : *given) option->add_result(word);
     option->run_callback();
   } catch (const CLI::ParseError& error) {
     return fail("{}: {}", key, error.what());

@@ -5,12 +5,12 @@
 namespace hadal {
 namespace {
 
-HttpReply unavailable(std::string_view message) {
+WebReply unavailable(std::string_view message) {
   return {
       .status = 503, .body = openai_http_error(503, message), .headers = {{"Retry-After", "1"}}};
 }
 
-HttpReply health(const ModelPool& pool) {
+WebReply health(const ModelPool& pool) {
   if (pool.ready()) return {.body = R"({"status":"ok"})"};
   const std::string error = pool.load_error();
   return unavailable(error.empty() ? "the model is being loaded" : error);
@@ -24,14 +24,14 @@ std::vector<Route> health_routes(const ModelPool& pool, std::function<bool()> dr
        .path = "/health",
        .access = Access::kOpen,
        .runs_on = RunsOn::kIoThread,
-       .handler = [&pool](const HttpRequest&,
+       .handler = [&pool](const WebRequest&,
                           std::shared_ptr<Exchange> exchange) { exchange->reply(health(pool)); }},
       {.method = "GET",
        .path = "/ready",
        .access = Access::kOpen,
        .runs_on = RunsOn::kIoThread,
        .handler =
-           [&pool, draining](const HttpRequest&, std::shared_ptr<Exchange> exchange) {
+           [&pool, draining](const WebRequest&, std::shared_ptr<Exchange> exchange) {
              exchange->reply(draining() ? unavailable("the server is ending") : health(pool));
            }},
   };

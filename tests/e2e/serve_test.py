@@ -86,8 +86,8 @@ def test_a_foreign_page_is_refused(server):
 @pytest.mark.parametrize("data, status", [
     (b"GARBAGE\r\n\r\n", 400),
     (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(50), 400),
-    (b"GET noslash HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
-    (b"GET /%00 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+    (b"GET noslash HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 400),
+    (b"GET /%00 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 400),
     (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 40000 + b"\r\n\r\n", 431),
     (b"GET /" + b"a" * 100000 + b" HTTP/1.1\r\n", 431),
     (b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n", 413),

@@ -3,7 +3,7 @@
 namespace hadal {
 
 Gate make_gate(HostRules rules) {
-  return [rules = std::move(rules)](HttpRequest& head, const Route*) -> std::optional<GateRefusal> {
+  return [rules = std::move(rules)](WebRequest& head, const Route*) -> std::optional<GateRefusal> {
     const std::string_view host = head.header("host");
     if (!host_is_ours(host, rules)) {
       return GateRefusal{403, "the Host header does not name this server", {}};

@@ -12,7 +12,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-void answer(ModelPool& pool, const HttpRequest& http, RequestResult<OpenAiRequest> request,
+void answer(ModelPool& pool, const WebRequest& http, RequestResult<OpenAiRequest> request,
             const std::shared_ptr<Exchange>& exchange) {
   if (!request) return exchange->reply(openai_error_reply(request.error()));
   request->job.cache_salt = http.caller.cache_salt;
@@ -34,17 +34,17 @@ Json model_json(const ModelStatus& model) {
           {"max_model_len", model.context_tokens == 0 ? Json() : Json(model.context_tokens)}};
 }
 
-HttpReply json_reply(const Json& body) {
+WebReply json_reply(const Json& body) {
   return {.body = body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)};
 }
 
-HttpReply list_models(const ModelPool& pool) {
+WebReply list_models(const ModelPool& pool) {
   Json list = Json::array();
   for (const ModelStatus& model : pool.list()) list.push_back(model_json(model));
   return json_reply({{"object", "list"}, {"data", std::move(list)}});
 }
 
-HttpReply show_model(const ModelPool& pool, const std::string& name) {
+WebReply show_model(const ModelPool& pool, const std::string& name) {
   const auto model = pool.find(name);
   if (model) return json_reply(model_json(*model));
   return openai_error_reply({.kind = ErrorKind::kNotFound,
@@ -60,26 +60,26 @@ std::vector<Route> openai_routes(ModelPool& pool) {
       {.method = "POST",
        .path = "/v1/chat/completions",
        .handler =
-           [&pool](const HttpRequest& request, std::shared_ptr<Exchange> exchange) {
+           [&pool](const WebRequest& request, std::shared_ptr<Exchange> exchange) {
              answer(pool, request, read_openai_chat(request.body), exchange);
            }},
       {.method = "POST",
        .path = "/v1/completions",
        .handler =
-           [&pool](const HttpRequest& request, std::shared_ptr<Exchange> exchange) {
+           [&pool](const WebRequest& request, std::shared_ptr<Exchange> exchange) {
              answer(pool, request, read_openai_completion(request.body), exchange);
            }},
       {.method = "GET",
        .path = "/v1/models",
        .runs_on = RunsOn::kIoThread,
        .handler = [&pool](
-                      const HttpRequest&,
+                      const WebRequest&,
                       std::shared_ptr<Exchange> exchange) { exchange->reply(list_models(pool)); }},
       {.method = "GET",
        .path = "/v1/models/*",
        .runs_on = RunsOn::kIoThread,
        .handler =
-           [&pool](const HttpRequest& request, std::shared_ptr<Exchange> exchange) {
+           [&pool](const WebRequest& request, std::shared_ptr<Exchange> exchange) {
              exchange->reply(show_model(pool, request.rest));
            }},
   };

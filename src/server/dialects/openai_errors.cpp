@@ -70,8 +70,8 @@ std::string openai_http_error(unsigned status, std::string_view message) {
       {{"error", {{"message", message}, {"type", type}, {"param", nullptr}, {"code", nullptr}}}});
 }
 
-HttpReply openai_error_reply(const RequestError& error) {
-  HttpReply reply{.status = http_status(error.kind), .body = openai_error_body(error)};
+WebReply openai_error_reply(const RequestError& error) {
+  WebReply reply{.status = http_status(error.kind), .body = openai_error_body(error)};
   if (error.retry_after_seconds > 0) {
     reply.headers.emplace_back("Retry-After", std::to_string(error.retry_after_seconds));
   }

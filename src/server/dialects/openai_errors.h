@@ -13,6 +13,6 @@ namespace hadal {
 std::string openai_error_body(const RequestError& error);
 // For what goes wrong before a dialect is asked (http/router.h, ErrorBody).
 std::string openai_http_error(unsigned status, std::string_view message);
-HttpReply openai_error_reply(const RequestError& error);
+WebReply openai_error_reply(const RequestError& error);
 
 }  // namespace hadal

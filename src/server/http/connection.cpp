@@ -43,7 +43,7 @@ class BodyCharge {
 };
 
 // What goes wrong in a handler stays in its request.
-void call(const Handler& handler, const HttpRequest& request, std::shared_ptr<Exchange> exchange) {
+void call(const Handler& handler, const WebRequest& request, std::shared_ptr<Exchange> exchange) {
   try {
     handler(request, std::move(exchange));
   } catch (const std::exception&) {
@@ -182,7 +182,7 @@ class StreamConnection final : public Connection,
     if (const auto refusal = host_.gate()(request_, route != nullptr ? *route : nullptr)) {
       return refuse(refusal->status, refusal->message, refusal->headers), false;
     }
-    if (route == nullptr) return refuse(std::get<HttpReply>(found)), false;
+    if (route == nullptr) return refuse(std::get<WebReply>(found)), false;
     route_ = *route;
     charge_ = std::make_shared<BodyCharge>(host_.body_budget());
     if (!charge_->grow_to(parser_->content_length().value_or(0))) {
@@ -202,7 +202,7 @@ class StreamConnection final : public Connection,
     request_.charge = charge_;
     auto exchange = std::make_shared<Exchange>(
         open_outbox(), host_.router().error(request_.path, 500, "the request could not be done"));
-    auto request = std::make_shared<const HttpRequest>(std::move(request_));
+    auto request = std::make_shared<const WebRequest>(std::move(request_));
     charge_.reset();
     if (route_->runs_on == RunsOn::kIoThread) {
       call(route_->handler, *request, std::move(exchange));
@@ -233,12 +233,12 @@ class StreamConnection final : public Connection,
     return outbox_;
   }
 
-  void refuse(unsigned status, std::string_view message, HttpHeaders headers = {}) {
-    HttpReply reply = host_.router().error(request_.path, status, message);
+  void refuse(unsigned status, std::string_view message, WebHeaders headers = {}) {
+    WebReply reply = host_.router().error(request_.path, status, message);
     reply.headers = std::move(headers);
     refuse(reply);
   }
-  void refuse(const HttpReply& reply) {
+  void refuse(const WebReply& reply) {
     open_outbox()->reply(reply);
     flush();
   }
@@ -310,7 +310,7 @@ class StreamConnection final : public Connection,
   std::optional<http::request_parser<http::string_body>> parser_;
   State state_ = State::kIdle;
   Clock::time_point since_, deadline_;
-  HttpRequest request_;
+  WebRequest request_;
   const Route* route_ = nullptr;
   std::shared_ptr<BodyCharge> charge_;
   std::shared_ptr<Outbox> outbox_;

@@ -22,9 +22,9 @@ namespace hadal {
 struct GateRefusal {
   unsigned status;
   std::string message;
-  HttpHeaders headers;
+  WebHeaders headers;
 };
-using Gate = std::function<std::optional<GateRefusal>(HttpRequest& head, const Route* route)>;
+using Gate = std::function<std::optional<GateRefusal>(WebRequest& head, const Route* route)>;
 
 // Bytes that all connections together hold.
 class SharedBudget {

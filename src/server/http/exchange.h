@@ -15,7 +15,7 @@ namespace hadal {
 class Exchange {
  public:
   // error: what is replied where the handler replies nothing.
-  Exchange(std::shared_ptr<Outbox> outbox, HttpReply error)
+  Exchange(std::shared_ptr<Outbox> outbox, WebReply error)
       : outbox_(std::move(outbox)), error_(std::move(error)) {}
   ~Exchange() {
     outbox_->end();
@@ -24,7 +24,7 @@ class Exchange {
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
 
-  void reply(const HttpReply& reply) { outbox_->reply(reply); }
+  void reply(const WebReply& reply) { outbox_->reply(reply); }
   void begin(const StreamHead& head) { outbox_->begin(head); }
   bool write(std::string_view bytes) { return outbox_->write(bytes); }
   void end() { outbox_->end(); }
@@ -34,7 +34,7 @@ class Exchange {
 
  private:
   std::shared_ptr<Outbox> outbox_;
-  HttpReply error_;
+  WebReply error_;
 };
 
 }  // namespace hadal

@@ -185,8 +185,8 @@ class HttpServer::State final : public ConnectionHost {
     if (!draining_ || !connections_.empty() || ended_) return;
     ended_ = true;
     error_code ignored;
-    sweep_timer_.cancel(ignored);
-    accept_pause_.cancel(ignored);
+    sweep_timer_.cancel();
+    accept_pause_.cancel();
     signals_.cancel(ignored);
   }
 

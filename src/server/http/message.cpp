@@ -12,7 +12,7 @@ int hex_digit(char c) {
 
 }  // namespace
 
-std::string_view HttpRequest::header(std::string_view name) const {
+std::string_view WebRequest::header(std::string_view name) const {
   for (const auto& [known, value] : headers) {
     if (known == name) return value;
   }

@@ -10,7 +10,7 @@
 
 namespace hadal {
 
-using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
+using WebHeaders = std::vector<std::pair<std::string, std::string>>;
 
 // Who asks, as far as the gate found out (access/).
 struct Caller {
@@ -18,12 +18,12 @@ struct Caller {
   uint64_t cache_salt = 0;  // requests share cached prompts only where it is the same
 };
 
-struct HttpRequest {
-  std::string method;   // "GET"
-  std::string path;     // decoded, without the query
-  std::string query;    // as it came, without '?'
-  std::string rest;     // what the route's '*' stands for
-  HttpHeaders headers;  // names in lower case
+struct WebRequest {
+  std::string method;  // "GET"
+  std::string path;    // decoded, without the query
+  std::string query;   // as it came, without '?'
+  std::string rest;    // what the route's '*' stands for
+  WebHeaders headers;  // names in lower case
   std::string body;
   Caller caller;
   std::shared_ptr<const void> charge;  // holds the body's share of HttpLimits::bodies_bytes_max
@@ -32,11 +32,11 @@ struct HttpRequest {
   std::string_view header(std::string_view name) const;
 };
 
-struct HttpReply {
+struct WebReply {
   unsigned status = 200;
   std::string content_type = "application/json";
   std::string body;
-  HttpHeaders headers;
+  WebHeaders headers;
 };
 
 // "%2F" -> "/". False: not an encoding, or a control character in it.

@@ -31,7 +31,7 @@ std::string one_line(std::string_view text) {
 Outbox::Outbox(const Options& options, std::function<void()> wake)
     : options_(options), wake_(std::move(wake)), keep_alive_(options.keep_alive) {}
 
-void Outbox::reply(const HttpReply& reply) {
+void Outbox::reply(const WebReply& reply) {
   std::lock_guard lock(mutex_);
   if (begun_ || left_) return;
   begun_ = ended_ = true;
@@ -142,7 +142,7 @@ void Outbox::leave() {
   if (gone) gone();
 }
 
-void Outbox::append_head(unsigned status, std::string_view content_type, const HttpHeaders& headers,
+void Outbox::append_head(unsigned status, std::string_view content_type, const WebHeaders& headers,
                          const size_t* length) {
   const auto reason =
       boost::beast::http::obsolete_reason(boost::beast::http::int_to_status(status));

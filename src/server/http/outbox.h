@@ -21,7 +21,7 @@ namespace hadal {
 struct StreamHead {
   std::string content_type = "text/event-stream";
   std::string heartbeat;  // sent where nothing else was for a while; "": nothing is
-  HttpHeaders headers;
+  WebHeaders headers;
 };
 
 class Outbox {
@@ -39,7 +39,7 @@ class Outbox {
   Outbox(const Options& options, std::function<void()> wake);
 
   // A whole answer. Only the first answer counts.
-  void reply(const HttpReply& reply);
+  void reply(const WebReply& reply);
   // An answer in pieces. write() is false when nobody reads any more.
   void begin(const StreamHead& head);
   bool write(std::string_view bytes);
@@ -58,7 +58,7 @@ class Outbox {
   void leave();  // the client is gone, or the answer is out
 
  private:
-  void append_head(unsigned status, std::string_view content_type, const HttpHeaders& headers,
+  void append_head(unsigned status, std::string_view content_type, const WebHeaders& headers,
                    const size_t* length);
   void append_chunk(std::string_view bytes);
   void wake_if_needed();

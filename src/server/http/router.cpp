@@ -19,7 +19,7 @@ bool fits(const Route& route, std::string_view path, std::string& rest) {
 Router::Router(std::vector<Route> routes, std::vector<std::pair<std::string, ErrorBody>> errors)
     : routes_(std::move(routes)), errors_(std::move(errors)) {}
 
-std::variant<const Route*, HttpReply> Router::find(HttpRequest& request) const {
+std::variant<const Route*, WebReply> Router::find(WebRequest& request) const {
   std::string allowed;
   for (const Route& route : routes_) {
     if (!fits(route, request.path, request.rest)) continue;
@@ -29,13 +29,13 @@ std::variant<const Route*, HttpReply> Router::find(HttpRequest& request) const {
     allowed += route.method;
   }
   if (allowed.empty()) return error(request.path, 404, "there is no such address");
-  HttpReply reply = error(request.path, 405, fmt::format("this address takes {} only", allowed));
+  WebReply reply = error(request.path, 405, fmt::format("this address takes {} only", allowed));
   reply.headers.emplace_back("Allow", allowed);
   return reply;
 }
 
-HttpReply Router::error(std::string_view path, unsigned status, std::string_view message) const {
-  HttpReply reply{.status = status};
+WebReply Router::error(std::string_view path, unsigned status, std::string_view message) const {
+  WebReply reply{.status = status};
   for (const auto& [beginning, body] : errors_) {
     if (!path.starts_with(beginning)) continue;
     reply.body = body(status, message);

@@ -22,7 +22,7 @@ enum class RunsOn : uint8_t {
   kIoThread,  // answers within microseconds
   kWorker,    // may parse, render, tokenize
 };
-using Handler = std::function<void(const HttpRequest&, std::shared_ptr<Exchange>)>;
+using Handler = std::function<void(const WebRequest&, std::shared_ptr<Exchange>)>;
 // An error's body as the clients of a dialect expect it: JSON.
 using ErrorBody = std::string (*)(unsigned status, std::string_view message);
 
@@ -41,9 +41,9 @@ class Router {
 
   // A route whose GET also answers HEAD. Else what to reply: 404, or 405 with the methods.
   // request.rest is filled in.
-  std::variant<const Route*, HttpReply> find(HttpRequest& request) const;
+  std::variant<const Route*, WebReply> find(WebRequest& request) const;
 
-  HttpReply error(std::string_view path, unsigned status, std::string_view message) const;
+  WebReply error(std::string_view path, unsigned status, std::string_view message) const;
 
  private:
   std::vector<Route> routes_;

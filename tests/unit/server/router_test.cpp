@@ -1,5 +1,6 @@
 #include "server/http/router.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 namespace hadal {
@@ -22,7 +23,7 @@ Router table() {
 
 TEST(Router, FindsByMethodAndPath) {
   const Router router = table();
-  HttpRequest request{.method = "GET", .path = "/v1/models"};
+  WebRequest request{.method = "GET", .path = "/v1/models"};
   const auto found = router.find(request);
   ASSERT_TRUE(std::holds_alternative<const Route*>(found));
   EXPECT_EQ(std::get<const Route*>(found)->path, "/v1/models");
@@ -32,7 +33,7 @@ TEST(Router, FindsByMethodAndPath) {
 
 TEST(Router, TheStarTakesTheRest) {
   const Router router = table();
-  HttpRequest request{.method = "DELETE", .path = "/v1/models/hf:a/b:q4"};
+  WebRequest request{.method = "DELETE", .path = "/v1/models/hf:a/b:q4"};
   const auto found = router.find(request);
   ASSERT_TRUE(std::holds_alternative<const Route*>(found));
   EXPECT_EQ(std::get<const Route*>(found)->method, "DELETE");
@@ -41,15 +42,15 @@ TEST(Router, TheStarTakesTheRest) {
 
 TEST(Router, SaysWhatIsWrongInTheDialectsWords) {
   const Router router = table();
-  HttpRequest request{.method = "GET", .path = "/v1/models/"};
-  EXPECT_EQ(std::get<HttpReply>(router.find(request)).status, 404u);
+  WebRequest request{.method = "GET", .path = "/v1/models/"};
+  EXPECT_EQ(std::get<WebReply>(router.find(request)).status, 404u);
   request = {.method = "PUT", .path = "/v1/models/a"};
-  const HttpReply wrong = std::get<HttpReply>(router.find(request));
+  const WebReply wrong = std::get<WebReply>(router.find(request));
   EXPECT_EQ(wrong.status, 405u);
   ASSERT_EQ(wrong.headers.size(), 1u);
   EXPECT_EQ(wrong.headers[0].second, "GET, DELETE");
   request = {.method = "GET", .path = "/api/chat"};
-  EXPECT_EQ(std::get<HttpReply>(router.find(request)).body, "other 405");
+  EXPECT_EQ(std::get<WebReply>(router.find(request)).body, "other 405");
   EXPECT_EQ(router.error("/x", 413, "too long").body, "413 too long");
 }
 
