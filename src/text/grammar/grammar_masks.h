@@ -1,6 +1,6 @@
 // Masks of a grammar for a model's vocabulary: at each place of an answer, which tokens keep it in
 // the grammar. What was worked out for one answer serves all others of the same grammar: memory is
-// bounded, some 8 MB a grammar at most.
+// bounded, some 12 MB a grammar at most.
 #pragma once
 
 #include <cstdint>

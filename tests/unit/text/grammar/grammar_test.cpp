@@ -313,14 +313,14 @@ TEST(Grammar, EachLimitHolds) {
            ",\"100\":{}}}",
        "within each other"},
       {"{\"pattern\":\"^[a-z]{9}$\",\"maxLength\":2000000000,\"minLength\":2000000000}",
-       "more than 50000 states"},
+       "allows no value"},
   };
   for (const auto& [schema, message] : cases) {
     const auto begin = std::chrono::steady_clock::now();
     const std::string refused = refusal(schema);
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
     EXPECT_NE(refused.find(message), std::string::npos) << schema.substr(0, 100) << ": " << refused;
-    EXPECT_LT(took.count(), 20) << schema.substr(0, 100);
+    EXPECT_LT(took.count(), 10) << schema.substr(0, 100);
   }
   const std::string schema = R"({"properties":{"a":{"type":"integer"},"b":{"type":"null"}}})";
   EXPECT_EQ(refusal(schema), "taken");
