@@ -83,6 +83,9 @@ SHAPES = {
 # What a row that is no whole number of 256-value blocks is stored in instead, as llama.cpp's quantizer falls back.
 SHORT_ROW_FALLBACK = {"q2_k": "iq4_nl", "q3_k": "iq4_nl", "iq4_xs": "iq4_nl", "q4_k": "q5_0", "q5_k": "q5_1",
                       "q6_k": "q8_0", **{name: "iq4_nl" for name in TYPES if name[:3] in ("iq1", "iq2", "iq3")}}
+# What a file is mostly of, as general.file_type counts (the GGUF specification); some readers want to know.
+FILE_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q8_0": 7, "q5_0": 8, "q5_1": 9, "q2_k": 10, "q4_k_m": 15, "q6_k": 18,
+              "bf16": 32}
 MIXES = {"q4_k_m": ("q4_k", "q6_k"), "many": tuple(name for name in TYPES if name in FORMATS)}
 
 
@@ -132,6 +135,8 @@ def write_gguf(arguments: argparse.Namespace, family: str, config: dict[str, Any
         architectures.add_metadata(writer, config)
     filler_tokenizer.add_to_gguf(writer, filler_tokenizer.make(family, config["vocab_size"]))
     writer.add("general.quantization_version", 2)
+    if (file_type := FILE_TYPES.get(arguments.mix or stored)) is not None:
+        writer.add("general.file_type", file_type)
     if (factors := architectures.llama3_factors(config)) is not None:
         writer.add_tensor("rope_freqs.weight", "f32", factors.shape, factors)
     turns = itertools.cycle(MIXES["many"])
