@@ -1,0 +1,1 @@
+"""What bench/peers is made of: what is measured (work), the programs, their installation, the table."""
