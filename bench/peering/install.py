@@ -81,7 +81,7 @@ def llama_source(folder):
             sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary=:all:", "-d", archive.parent,
             f"llama-cpp-python=={versions()['llama.cpp']}"], log=folder / "download.log")
     with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
+        tar.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     return source
 
 

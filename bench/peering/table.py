@@ -170,20 +170,16 @@ def lines(results, programs):
 
 def machine_lines(results):
     """The speeds that hadal measured beside, over all its runs."""
-    found = {}
-    for rounds in results["runs"].values():
-        for measured in rounds:
-            for figures in measured.get(HADAL, {}).values():
-                machine = figures.get("machine", {})
-                for name in ("read_bytes_per_s", "peak_multiply_adds_per_s", "attention_peak_multiply_adds_per_s"):
-                    if name in machine:
-                        found.setdefault(name, []).append(machine[name]["median"] / 1e9)
-                        found["types"] = (machine["peak_multiply_adds_type"], machine["attention_peak_multiply_adds_type"])
-    if "types" not in found:
-        return ""
-    return (f"Measured by hadal beside its runs: read {spread(found['read_bytes_per_s'])} GB/s; peak for weights "
-            f"{spread(found['peak_multiply_adds_per_s'])} G multiply-adds/s ({found['types'][0]}), for attention "
-            f"{spread(found['attention_peak_multiply_adds_per_s'])} ({found['types'][1]}).")
+    machines = [figures["machine"] for rounds in results["runs"].values() for measured in rounds
+                for figures in measured.get(HADAL, {}).values() if figures.get("machine")]
+    told = []
+    for name, words in (("read_bytes_per_s", "read {} GB/s"), ("peak_multiply_adds_per_s", "peak {} G multiply-adds/s"),
+                        ("attention_peak_multiply_adds_per_s", "for attention {}")):
+        found = [machine[name]["median"] / 1e9 for machine in machines if name in machine]
+        if found:
+            types = {machine[type] for machine in machines if (type := name.replace("per_s", "type")) in machine}
+            told.append(words.format(spread(found)) + (f" ({', '.join(sorted(types))})" if types else ""))
+    return f"Measured by hadal beside its runs: {'; '.join(told)}." if told else ""
 
 
 def section(results, programs):

@@ -9,7 +9,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "bench"))
 
-from peering import install, table, work  # noqa: E402
+from peering import install, programs, table, work  # noqa: E402
 
 PROGRAMS = ("hadal", "llama.cpp", "OpenVINO")
 
@@ -149,3 +149,17 @@ def test_list_names_runs_and_rows():
     done = subprocess.run([sys.executable, ROOT / "bench/peers", "--list"], capture_output=True, text=True)
     assert done.returncode == 0
     assert all(run in done.stdout for run in work.RUNS) and all(row.name in done.stdout for row in work.ROWS)
+
+
+def test_a_process_is_measured_and_one_beside_busy_others_is_not(tmp_path):
+    script = "import sys; print('words'); sys.stderr.write('reason\\n'); sys.exit(int(sys.argv[1]))"
+    anything = programs.Setting(others_share_max=2)
+    measured = programs.execute([sys.executable, "-c", script, "0"], anything)
+    assert measured["out"] == "words\n" and measured["seconds"] > 0 and measured["peak_memory_bytes"] > 1_000_000
+    assert 0 <= measured["others_share"] <= 1.5  # of all processors, by clocks that differ a little
+    with pytest.raises(programs.Failed, match="ended with 3: reason"):
+        programs.execute([sys.executable, "-c", script, "3"], anything)
+    with pytest.raises(programs.Failed, match="the machine was busy"):
+        programs.execute([sys.executable, "-c", script, "0"], programs.Setting(others_share_max=-1, attempts=2))
+    with pytest.raises(programs.Failed, match="ended from outside"):
+        programs.execute(["anything"], programs.Setting(prefix=("false",), others_share_max=2))
