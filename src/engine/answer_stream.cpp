@@ -28,15 +28,21 @@ AnswerStream::AnswerStream(const Tokenizer& tokenizer, bool thinking_open,
       sink_(std::move(sink)),
       stream_(stream_options(options, thinking_open)) {}
 
+void AnswerStream::on_log_probabilities(const LogProbabilities& given) {
+  sink_->on_log_probabilities(given, before_answer());
+}
+
 TokenDecision AnswerStream::on_token(TokenId token) {
   // A token counts as thinking if thinking was open before it; the one that closes it does, too.
   if (stream_.in_thinking()) ++answer_.thinking_tokens;
   hand_out(stream_.push(visible_bytes(token)));
+  closing_tokens_ -= closing_tokens_ > 0;
   TokenDecision decision;
   decision.stop = unwanted_ || stream_.stopped();
   if (thinking_budget_ && stream_.in_thinking() && !closed_by_budget_ &&
       answer_.thinking_tokens >= *thinking_budget_) {
     closed_by_budget_ = true;
+    closing_tokens_ = thinking_close_.size();
     decision.force = thinking_close_;
   }
   return decision;

@@ -19,8 +19,12 @@ class AnswerStream : public TokenSink {
   AnswerStream(const Tokenizer& tokenizer, bool thinking_open, const GenerationOptions& options,
                std::vector<TokenId> thinking_close, std::shared_ptr<AnswerSink> sink);
 
+  void on_log_probabilities(const LogProbabilities& given) override;
   TokenDecision on_token(TokenId token) override;
   void on_finish(FinishReason reason, const Usage& usage, std::string_view error) override;
+
+  // The next token is thought, or what closes it: not of the answer itself.
+  bool before_answer() const { return stream_.in_thinking() || closing_tokens_ > 0; }
 
  private:
   std::string_view visible_bytes(TokenId token) const;
@@ -34,6 +38,7 @@ class AnswerStream : public TokenSink {
   Answer answer_;
   bool unwanted_ = false;  // the sink said so
   bool closed_by_budget_ = false;
+  size_t closing_tokens_ = 0;  // of thinking_close_, are still to come
 };
 
 }  // namespace hadal

@@ -40,6 +40,10 @@ Status check_options(const EngineOptions& options) {
     return fail("a step of {} tokens is too long: at most {}", options.step_tokens_max,
                 uint32_t{Engine::kStepTokensMost});
   }
+  if (!(options.target_itl_ms >= 0 && options.target_itl_ms <= Engine::kTargetItlMsMost)) {
+    return fail("{} ms between tokens are no target: from 0 (none) to {}", options.target_itl_ms,
+                double{Engine::kTargetItlMsMost});
+  }
   return {};
 }
 
@@ -145,7 +149,8 @@ Status Engine::State::load(const EngineOptions& options) {
   std::vector<DeviceInfo> device_infos;
   for (const auto& device : devices) device_infos.push_back(device->info());
   const uint64_t scratch_bytes =
-      architecture->scratch_bytes(*config, limits) + ModelRunner::bytes(*config, limits);
+      architecture->scratch_bytes(*config, limits) +
+      ModelRunner::bytes(*config, {.limits = limits, .embeddings = options.embeddings});
   HADAL_TRY(const Placement placement,
             place(*config, scratch_bytes, manifest, file->tensors(), device_infos,
                   {.context_tokens = options.context_tokens,
@@ -187,22 +192,27 @@ Status Engine::State::build(const Architecture& architecture, const Placement& p
   HADAL_TRY(cache, KvCache::create(config->kv_layout(), kv_types, placement.kv_blocks,
                                    weights->layer_devices()));
   HADAL_TRY(model, architecture.build(*config, *weights, limits));
-  HADAL_TRY(runner, ModelRunner::make(*model, *config, *cache, devices, limits));
-  loop =
-      std::make_unique<RequestLoop>(SchedulerOptions{.step_tokens_max = options.step_tokens_max,
-                                                     .sequences_max = options.sequences_max,
-                                                     .waiting_max = options.waiting_max,
-                                                     .context_tokens = placement.context_tokens,
-                                                     .blocks = placement.kv_blocks,
-                                                     .logit_rows_max = limits.logit_rows_max},
-                                    config->vocabulary, *runner, steady_seconds,
-                                    options.speculation, config->predicts ? runner.get() : nullptr);
+  HADAL_TRY(runner, ModelRunner::make(*model, *config, *cache, devices,
+                                      {.limits = limits, .embeddings = options.embeddings}));
+  loop = std::make_unique<RequestLoop>(
+      RequestLoopOptions{.scheduler = {.step_tokens_max = options.step_tokens_max,
+                                       .sequences_max = options.sequences_max,
+                                       .waiting_max = options.waiting_max,
+                                       .context_tokens = placement.context_tokens,
+                                       .blocks = placement.kv_blocks,
+                                       .logit_rows_max = limits.logit_rows_max},
+                         .vocabulary = config->vocabulary,
+                         .speculation = options.speculation,
+                         .hidden_width = info.embedding_width,
+                         .step_seconds_target = options.target_itl_ms / 1000},
+      *runner, steady_seconds, config->predicts ? runner.get() : nullptr);
   return {};
 }
 
 void Engine::State::describe(const Manifest& manifest, const Placement& placement,
                              const EngineOptions& options) {
   info.vocabulary = config->vocabulary;
+  if (options.embeddings) info.embedding_width = config->width;
   info.context_tokens = placement.context_tokens;
   info.context_max = config->context_max;
   info.sequences_max = options.sequences_max;

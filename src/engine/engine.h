@@ -46,6 +46,10 @@ struct EngineOptions {
   uint32_t step_tokens_max = 512;  // tokens a step: prompts are cut into chunks of this
   std::optional<QuantType> key_type, value_type;  // as choose_kv_types has it
   Speculation speculation = Speculation::kOff;
+  // While anybody is answering a step should take no longer than this: prompt chunks, and if need
+  // be the number of sequences, are held to it. Milliseconds; 0: as many tokens a second as can be.
+  double target_itl_ms = 0;
+  bool embeddings = false;             // Request::embedding may be asked for: costs memory
   std::vector<uint32_t> layer_splits;  // plan/placement: layers over several devices
   std::function<void(const LoadProgress&)> progress;
 };
@@ -53,10 +57,11 @@ struct EngineOptions {
 struct EngineInfo {
   std::string architecture;
   uint32_t vocabulary = 0;
-  uint32_t context_tokens = 0;  // a sequence's limit: prompt and answer
-  uint32_t context_max = 0;     // what the model was made for
-  uint32_t sequences_max = 0;   // that run at once
-  uint64_t weight_bytes = 0;    // of all tensors
+  uint32_t context_tokens = 0;   // a sequence's limit: prompt and answer
+  uint32_t context_max = 0;      // what the model was made for
+  uint32_t sequences_max = 0;    // that run at once
+  uint32_t embedding_width = 0;  // 0: embeddings were not asked for
+  uint64_t weight_bytes = 0;     // of all tensors
   uint64_t decode_weight_bytes =
       0;  // of those a decode step reads whole (an embedding table is only looked up)
   uint64_t decode_expert_bytes = 0;  // of them, of the experts that one token is sent to
@@ -111,6 +116,10 @@ struct LogProbabilities {
 class TokenSink {
  public:
   virtual ~TokenSink() = default;
+  // Of a request for an embedding, and right before its on_finish(kEndToken): the mean over the
+  // prompt's tokens of their hidden states behind the last norm, [EngineInfo::embedding_width], not
+  // normalised. The view is good during the call.
+  virtual void on_embedding(std::span<const float>) {}
   // Right before the on_token() of the same token, where the request asked for it. Not of forced
   // tokens, which nobody drew. The view is good during the call.
   virtual void on_log_probabilities(const LogProbabilities&) {}
@@ -145,6 +154,8 @@ struct Request {
   // Whose request it is. Requests of different keys are begun in turn, those of one key in the
   // order they came (Scheduler).
   uint64_t fairness_key = 0;
+  // No answer: TokenSink::on_embedding. EngineOptions::embeddings must be set.
+  bool embedding = false;
 };
 
 enum class RefusalKind : uint8_t {
@@ -182,6 +193,7 @@ struct EngineStatus {
 class Engine {
  public:
   static constexpr uint32_t kStepTokensMost = 65536;
+  static constexpr double kTargetItlMsMost = 60'000;
   static constexpr uint32_t kContextTokensLeast = 2;  // a prompt and an answer
 
   // Refuses before loading what cannot fit (plan/placement's figures). `devices`: one or more, the

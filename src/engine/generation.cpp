@@ -7,6 +7,7 @@
 #include "engine/answer_stream.h"
 #include "engine/chat_prompt.h"
 #include "engine/sampling_defaults.h"
+#include "engine/thinking_mask.h"
 #include "text/builtin_templates.h"
 #include "text/chat_template.h"
 
@@ -128,22 +129,35 @@ Result<Prompt> Generator::raw_prompt(std::string_view text) const {
   return make_raw_prompt(*s.tokenizer, text);
 }
 
-Result<RequestId> Generator::submit(const Prompt& prompt, const GenerationOptions& options,
-                                    std::shared_ptr<AnswerSink> sink) {
+tl::expected<RequestId, Refusal> Generator::submit(const Prompt& prompt,
+                                                   const GenerationOptions& options,
+                                                   std::shared_ptr<AnswerSink> sink) {
   State& s = *state_;
-  if (!s.tokenizer) return fail("{}: the model has no tokenizer", s.file->path().string());
+  if (!s.tokenizer) {
+    return tl::unexpected(
+        Refusal{{fmt::format("{}: the model has no tokenizer", s.file->path().string())}});
+  }
   Request request{.prompt = prompt.tokens,
                   .sampling = options.sampling,
                   .max_tokens = options.max_tokens,
                   .end_tokens = s.end_tokens,
-                  .sink = nullptr};
+                  .sink = nullptr,
+                  .logit_bias = options.logit_bias,
+                  .top_log_probabilities = options.top_log_probabilities,
+                  .mask = options.mask,
+                  .cache_salt = options.cache_salt,
+                  .fairness_key = options.fairness_key};
   bool thinking_open = prompt.thinking_open && options.parse_thinking;
   if (thinking_open && options.thinking_budget == 0u) {
     request.prompt.insert(request.prompt.end(), s.thinking_close.begin(), s.thinking_close.end());
     thinking_open = false;
   }
-  request.sink = std::make_shared<AnswerStream>(*s.tokenizer, thinking_open, options,
-                                                s.thinking_close, std::move(sink));
+  const auto stream = std::make_shared<AnswerStream>(*s.tokenizer, thinking_open, options,
+                                                     s.thinking_close, std::move(sink));
+  if (request.mask && thinking_open) {
+    request.mask = std::make_shared<ThinkingMask>(std::move(request.mask), stream);
+  }
+  request.sink = stream;
   return s.engine->submit(std::move(request));
 }
 

@@ -55,6 +55,11 @@ struct GenerationOptions {
   bool parse_thinking = true;
   std::optional<uint32_t>
       thinking_budget;  // after this many tokens of thinking, </think> is forced
+  // As in Request. The mask holds for the answer itself: thinking is free, and cannot end it.
+  std::vector<LogitBias> logit_bias;
+  std::optional<uint32_t> top_log_probabilities;
+  std::shared_ptr<TokenMask> mask;
+  uint64_t cache_salt = 0, fairness_key = 0;
 };
 
 struct Answer {
@@ -69,6 +74,9 @@ struct Answer {
 class AnswerSink {
  public:
   virtual ~AnswerSink() = default;
+  // Of a drawn token, where asked for: before the piece it may become. thinking: it is no part of
+  // the answer itself.
+  virtual void on_log_probabilities(const LogProbabilities&, bool /*thinking*/) {}
   // Each piece as it becomes certain; false: no more is wanted, the answer ends as kCancelled.
   virtual bool on_delta(const TextDelta& delta) = 0;
   // Exactly once, the last call. error: what went wrong, with kFailed.
@@ -102,8 +110,8 @@ class Generator {
 
   // Queues an answer, from any thread; whoever drives engine().step() gives it its tokens. The
   // request can be cancelled by its id. Errors: as Engine::submit.
-  Result<RequestId> submit(const Prompt& prompt, const GenerationOptions& options,
-                           std::shared_ptr<AnswerSink> sink);
+  tl::expected<RequestId, Refusal> submit(const Prompt& prompt, const GenerationOptions& options,
+                                          std::shared_ptr<AnswerSink> sink);
 
   // Runs one prompt to its end on this thread. on_delta gets each piece as it becomes certain, and
   // an empty one after each step, so that a long prompt can be left too; returning false cancels.

@@ -15,16 +15,23 @@
 
 namespace hadal {
 
+struct ModelRunnerOptions {
+  StepLimits limits;
+  bool embeddings = false;  // run_with_hidden() and hidden() are wanted
+};
+
 class ModelRunner : public StepRunner, public DraftRunner {
  public:
   static Result<std::unique_ptr<ModelRunner>> make(Model& model, const ModelConfig& config,
                                                    KvCache& cache,
                                                    std::span<const std::unique_ptr<Device>> devices,
-                                                   const StepLimits& limits);
+                                                   const ModelRunnerOptions& options);
   // What make() takes on the head's device and on the host, in bytes.
-  static uint64_t bytes(const ModelConfig& config, const StepLimits& limits);
+  static uint64_t bytes(const ModelConfig& config, const ModelRunnerOptions& options);
 
   Result<std::span<const float>> run(const Batch& batch) override;
+  Result<std::span<const float>> run_with_hidden(const Batch& batch) override;
+  Result<std::span<const float>> hidden(uint32_t first, uint32_t count) override;
   // Where the config says `predicts`.
   Result<std::span<const float>> draft(const Batch& batch,
                                        std::span<const uint32_t> hidden_rows) override;
@@ -33,7 +40,8 @@ class ModelRunner : public StepRunner, public DraftRunner {
  private:
   ModelRunner(Model& model, KvCache& cache, std::span<const std::unique_ptr<Device>> devices)
       : model_(model), cache_(cache), devices_(devices) {}
-  Result<std::span<const float>> read(const Tensor& logits);
+  Result<std::span<const float>> forward(const Batch& batch, const Tensor& hidden);
+  Result<std::span<const float>> read(const Tensor& from, std::vector<float>& to);
 
   Model& model_;
   KvCache& cache_;
@@ -41,8 +49,10 @@ class ModelRunner : public StepRunner, public DraftRunner {
   std::unique_ptr<Buffer> logit_memory_, hidden_memory_;  // on the head's device
   Tensor logits_;                                         // [logit_rows_max, vocabulary]
   std::vector<float> host_;
+  // None without a prediction layer and embeddings.
+  Tensor hidden_;  // [tokens_max, width] of the last step
+  std::vector<float> host_hidden_;
   // None without a prediction layer.
-  Tensor hidden_;    // [tokens_max, width] of the last step
   Tensor gathered_;  // [tokens_max, width] of them, what a draft begins from
   Tensor states_;    // [logit_rows_max, width] what drafts go on from
 };

@@ -4,8 +4,7 @@
 #include <new>
 
 #include "base/check.h"
-#include "engine/answer_mask.h"
-#include "engine/log_probabilities.h"
+#include "engine/active_request.h"
 
 namespace hadal {
 
@@ -17,7 +16,6 @@ constexpr double kGuessesUsedLeast = 0.1, kGuessesUsedKept = 0.9;
 constexpr uint32_t kGuessRetrySteps = 64;
 
 constexpr std::string_view kClosed = "the engine was closed";
-constexpr uint32_t kForcedTokensUsual = 16;  // room for a decision's tokens without allocation
 
 bool is_always(Speculation speculation) {
   return speculation == Speculation::kNgramAlways || speculation == Speculation::kMtpAlways;
@@ -34,78 +32,24 @@ SchedulerOptions with_room_for_all(SchedulerOptions options) {
 
 }  // namespace
 
-struct RequestLoop::Active {
-  Active(RequestId request_id, Request&& given, uint32_t vocabulary, uint32_t context_tokens,
-         Speculation speculation, Predictor* predictor, double time)
-      : id(request_id),
-        prompt(std::move(given.prompt)),
-        end_tokens(std::move(given.end_tokens)),
-        sink(std::move(given.sink)),
-        sampler(given.sampling, vocabulary, std::move(given.logit_bias)),
-        max_tokens(given.max_tokens == 0 ? UINT32_MAX : given.max_tokens),
-        cache_salt(given.cache_salt),
-        fairness_key(given.fairness_key),
-        submitted(time) {
-    if (given.top_log_probabilities) report.emplace(*given.top_log_probabilities);
-    if (given.mask) mask.emplace(std::move(given.mask), end_tokens, vocabulary);
-    usage.prompt_tokens = static_cast<uint32_t>(prompt.size());
-    room = context_tokens - usage.prompt_tokens;
-    sampler.add_prompt(prompt);
-    next.reserve(1 + kDraftTokensMax + kForcedTokensUsual);
-    if (predictor != nullptr) {
-      auto own = std::make_unique<PredictionDrafter>(*predictor);
-      prediction = own.get();
-      drafter = std::move(own);
-    } else if (speculation != Speculation::kOff) {
-      drafter = std::make_unique<NgramDrafter>(usage.prompt_tokens + std::min(max_tokens, room));
-    }
-  }
-
-  const RequestId id;
-  std::vector<TokenId> prompt;  // until the scheduler has it
-  std::vector<TokenId> end_tokens;
-  std::shared_ptr<TokenSink> sink;
-  Sampler sampler;
-  uint32_t max_tokens;
-  uint32_t room;  // tokens that the context has for the answer
-  const uint64_t cache_salt, fairness_key;
-  std::optional<LogProbabilityReport> report;
-  std::optional<AnswerMask> mask;
-  double submitted, first_token = 0;
-  Usage usage;
-  FinishReason reason = FinishReason::kCancelled;
-  std::string error;
-  std::vector<TokenId> next;                // of this step
-  std::unique_ptr<Drafter> drafter;         // null: no speculation
-  PredictionDrafter* prediction = nullptr;  // the drafter, where it is one
-  DraftAcceptance acceptance;
-  uint32_t draft_grade = 0;       // of this step's drafts
-  double guesses_used = 1;        // how many of the predictor's last ones were worth trying
-  uint32_t guesses_left_out = 0;  // steps since then
-  bool cancelled = false;         // under the loop's mutex
-
-  void fail_with(std::string_view message) {
-    reason = FinishReason::kFailed;
-    try {
-      error = message;
-    } catch (const std::bad_alloc&) {
-      error = "out of memory";  // so short that it needs none
-    }
-  }
-};
-
-RequestLoop::RequestLoop(const SchedulerOptions& scheduler, uint32_t vocabulary, StepRunner& runner,
-                         std::function<double()> now, Speculation speculation,
-                         DraftRunner* draft_runner)
-    : vocabulary_(vocabulary),
+RequestLoop::RequestLoop(const RequestLoopOptions& options, StepRunner& runner,
+                         std::function<double()> now, DraftRunner* draft_runner)
+    : vocabulary_(options.vocabulary),
+      hidden_width_(options.hidden_width),
       runner_(runner),
       now_(std::move(now)),
-      speculation_(speculation),
-      scheduler_(with_room_for_all(scheduler)) {
-  CHECK(is_mtp(speculation) == (draft_runner != nullptr));
-  if (draft_runner != nullptr) predictor_.emplace(*draft_runner, vocabulary, scheduler_.options());
+      speculation_(options.speculation),
+      scheduler_(with_room_for_all(options.scheduler)) {
+  CHECK(is_mtp(speculation_) == (draft_runner != nullptr));
+  const SchedulerOptions& scheduler = scheduler_.options();
+  if (draft_runner != nullptr) predictor_.emplace(*draft_runner, vocabulary_, scheduler);
+  if (options.step_seconds_target > 0) {
+    pace_.emplace(options.step_seconds_target,
+                  StepBounds{.prompt_tokens_max = scheduler.step_tokens_max,
+                             .sequences_max = scheduler.sequences_max});
+  }
   continuations_.reserve(scheduler.sequences_max);
-  const size_t requests = scheduler_.options().waiting_max;
+  const size_t requests = scheduler.waiting_max;
   ids_.reserve(requests);
   cancelled_ids_.reserve(requests);
   arrived_.reserve(requests);
@@ -131,10 +75,14 @@ tl::expected<RequestId, Refusal> RequestLoop::submit(Request request) {
                      RefusalKind::kQueueFull});
     }
     const RequestId id = next_id_++;
-    requests_.emplace(id,
-                      std::make_unique<Active>(id, std::move(request), vocabulary_,
-                                               scheduler_.options().context_tokens, speculation_,
-                                               predictor_ ? &*predictor_ : nullptr, time));
+    const ActiveRequest::Terms terms = {.id = id,
+                                        .vocabulary = vocabulary_,
+                                        .context_tokens = scheduler_.options().context_tokens,
+                                        .hidden_width = hidden_width_,
+                                        .speculation = speculation_,
+                                        .predictor = predictor_ ? &*predictor_ : nullptr,
+                                        .now = time};
+    requests_.emplace(id, std::make_unique<ActiveRequest>(std::move(request), terms));
     arrived_.push_back(id);
     ++status_.requests_accepted;
     return id;
@@ -155,6 +103,9 @@ std::optional<Refusal> RequestLoop::refusal_of(const Request& request) const {
     return invalid(fmt::format("{} log probabilities a token are too many: at most {}",
                                *request.top_log_probabilities,
                                uint32_t{Request::kTopLogProbabilitiesMost}));
+  }
+  if (request.embedding && hidden_width_ == 0) {
+    return invalid("embeddings were not asked for when the model was opened");
   }
   if (request.prompt.empty()) return invalid("the prompt is empty");
   for (const TokenId token : request.prompt) {
@@ -221,7 +172,8 @@ Result<bool> RequestLoop::work() {
   take_orders();
   step_drafts_ = 0;
   expected_accepted_ = 0;
-  const Step step = scheduler_.next_step(speculation_ == Speculation::kOff ? nullptr : this);
+  const Step step = scheduler_.next_step(speculation_ == Speculation::kOff ? nullptr : this,
+                                         pace_ ? pace_->bounds() : StepBounds());
   if (!drafted_) {
     scheduler_.abort_step();
     close(drafted_.error().message, FinishReason::kFailed);
@@ -233,7 +185,7 @@ Result<bool> RequestLoop::work() {
   begin_all(step, begin);
   Result<std::span<const float>> logits;
   try {
-    logits = runner_.run(step.batch);
+    logits = compute(step);
   } catch (const std::bad_alloc&) {
     give_up_for_memory(step);
     return true;
@@ -246,6 +198,7 @@ Result<bool> RequestLoop::work() {
   }
   CHECK(logits->size() == step.batch.logit_rows.size() * vocabulary_);
   const double time = now_();
+  if (pace_) pace_->measured(step.answering, step.prompt_tokens, time - begin);
   const auto tokens = static_cast<uint32_t>(step.batch.tokens.size());
   if (tokens == step.batch.logit_rows.size()) costs_.measured(tokens, time - begin);
   count_step(step, time - begin);
@@ -265,9 +218,11 @@ Status RequestLoop::decide_all(const Step& step, std::span<const float> logits, 
     const uint32_t first = step.row_starts[i], rows = step.row_starts[i + 1] - first;
     const auto drafts = step.batch.tokens.subspan(step.batch.logit_rows[first] + 1, rows - 1);
     Continuation& next = continuations_.emplace_back();
-    decide(find(step.samples[i]),
-           logits.subspan(size_t{first} * vocabulary_, size_t{rows} * vocabulary_), drafts, time,
-           next);
+    ActiveRequest& request = find(step.samples[i]);
+    const Usage before = request.usage;
+    request.decide(logits.subspan(size_t{first} * vocabulary_, size_t{rows} * vocabulary_), drafts,
+                   time, next);
+    count_tokens(before, request.usage);
     if (next.finished) ids_.push_back(step.samples[i]);
   }
   Status followed;
@@ -293,7 +248,7 @@ Status RequestLoop::follow(const Step& step) {
     const uint32_t accepted = accepted_drafts(drafts, next);
     std::optional<TokenId> follower;
     if (accepted < next.tokens.size()) follower = next.tokens[accepted];
-    Active& request = find(step.sequences[i]);
+    ActiveRequest& request = find(step.sequences[i]);
     const bool wanted = next.tokens.size() == accepted + 1 && wants_guess(request, next, samples);
     predictor_->follow(i, tokens - drafted + accepted, follower,
                        wanted ? request.prediction : nullptr);
@@ -311,7 +266,8 @@ Status RequestLoop::follow(const Step& step) {
 }
 
 // Where nothing would come of it, not even the first guess is made.
-bool RequestLoop::wants_guess(Active& request, const Continuation& next, uint32_t samples) const {
+bool RequestLoop::wants_guess(ActiveRequest& request, const Continuation& next,
+                              uint32_t samples) const {
   if (next.finished) return false;
   if (is_always(speculation_)) return true;
   const uint32_t worth =
@@ -344,13 +300,14 @@ void RequestLoop::take_orders() {
     }
   }
   for (const RequestId id : ids_) {
-    Active& request = find(id);
+    ActiveRequest& request = find(id);
     try {
       const uint32_t answer_max = std::min(request.max_tokens, request.room);
       CHECK(scheduler_.add(id, std::move(request.prompt),
                            {.answer_max = answer_max,
                             .cache_salt = request.cache_salt,
-                            .fairness_key = request.fairness_key}));
+                            .fairness_key = request.fairness_key,
+                            .wants_hidden = request.pool.has_value()}));
     } catch (const std::bad_alloc&) {
       request.fail_with("there is not enough memory for this request");
       finish(id);
@@ -364,12 +321,27 @@ void RequestLoop::take_orders() {
 
 void RequestLoop::begin_all(const Step& step, double time) {
   for (const RequestId id : step.begun) {
-    Active& request = find(id);
+    ActiveRequest& request = find(id);
     request.usage.queue_seconds = time - request.submitted;
     request.usage.cached_tokens = scheduler_.cached_tokens(id);
     counts_.prompt_tokens += request.usage.prompt_tokens;
     counts_.cached_tokens += request.usage.cached_tokens;
   }
+}
+
+Result<std::span<const float>> RequestLoop::compute(const Step& step) {
+  if (!step.wants_hidden) return runner_.run(step.batch);
+  HADAL_TRY(const std::span<const float> logits, runner_.run_with_hidden(step.batch));
+  const SequenceLayout& layout = step.batch.layout;
+  for (size_t i = 0; i < step.sequences.size(); ++i) {
+    ActiveRequest& request = find(step.sequences[i]);
+    if (!request.pool) continue;
+    const uint32_t first = layout.sequence_starts[i];
+    HADAL_TRY(const std::span<const float> states,
+              runner_.hidden(first, layout.sequence_starts[i + 1] - first));
+    request.pool->add(static_cast<uint32_t>(layout.positions[first]), states);
+  }
+  return logits;
 }
 
 // Memory may come back: the step is tried once more. If it lacks again, whoever came last goes, and
@@ -381,6 +353,12 @@ void RequestLoop::give_up_for_memory(const Step& step) {
   scheduler_.cancel(youngest);
   find(youngest).fail_with("there is not enough memory for a step of this request");
   finish(youngest);
+}
+
+void RequestLoop::count_tokens(const Usage& before, const Usage& now) {
+  counts_.answer_tokens += now.answer_tokens - before.answer_tokens;
+  counts_.drafted_tokens += now.drafted_tokens - before.drafted_tokens;
+  counts_.accepted_tokens += now.accepted_tokens - before.accepted_tokens;
 }
 
 void RequestLoop::count_step(const Step& step, double seconds) {
@@ -398,7 +376,7 @@ void RequestLoop::count_step(const Step& step, double seconds) {
 uint32_t RequestLoop::propose(const DraftRoom& room, std::span<TokenId> into) {
   const bool always = is_always(speculation_);
   if (!always && room.step_tokens - step_drafts_ != room.step_samples) return 0;
-  Active& request = find(room.id);
+  ActiveRequest& request = find(room.id);
   if (request.usage.answer_tokens == 0) return 0;  // a prompt of one token
   const Draft draft = request.drafter->propose(room.history, into);
   if (draft.tokens == 0) return 0;
@@ -423,7 +401,7 @@ uint32_t RequestLoop::propose(const DraftRoom& room, std::span<TokenId> into) {
 }
 
 // False: there is only the first guess.
-bool RequestLoop::complete(Active& request, const DraftRoom& room, std::span<TokenId> into) {
+bool RequestLoop::complete(ActiveRequest& request, const DraftRoom& room, std::span<TokenId> into) {
   if (!drafted_) return false;
   const double begin = now_();
   try {
@@ -437,107 +415,7 @@ bool RequestLoop::complete(Active& request, const DraftRoom& room, std::span<Tok
   return drafted_.has_value();
 }
 
-// logits: [1 + drafts, vocabulary].
-void RequestLoop::decide(Active& request, std::span<const float> logits,
-                         std::span<const TokenId> drafts, double time, Continuation& next) {
-  request.next.clear();
-  const uint32_t answer_before = request.usage.answer_tokens;
-  const uint32_t accepted_before = request.usage.accepted_tokens;
-  try {
-    take_rows(request, logits, drafts, time, next);
-  } catch (const std::bad_alloc&) {
-    request.fail_with("there is not enough memory for this request's answer");
-    next.finished = true;
-  }
-  next.tokens = std::span(request.next).first(request.usage.answer_tokens - answer_before);
-  counts_.answer_tokens += next.tokens.size();
-  if (drafts.empty()) return;
-  const auto drafted = static_cast<uint32_t>(drafts.size());
-  const uint32_t accepted = request.usage.accepted_tokens - accepted_before;
-  request.usage.drafted_tokens += drafted;
-  counts_.drafted_tokens += drafted;
-  counts_.accepted_tokens += accepted;
-  request.acceptance.tried(request.draft_grade, drafted, accepted);
-}
-
-// One row's token after another, as long as each is what was guessed: then the next row's logits
-// are those that the next step would have given.
-void RequestLoop::take_rows(Active& request, std::span<const float> logits,
-                            std::span<const TokenId> drafts, double time, Continuation& next) {
-  for (size_t row = 0; row <= drafts.size(); ++row) {
-    const auto of_row = logits.subspan(row * vocabulary_, vocabulary_);
-    if (request.usage.answer_tokens == 0) {
-      request.first_token = time;
-      request.usage.prompt_seconds = time - request.submitted;
-    }
-    request.usage.decode_seconds = time - request.first_token;
-    const TokenId token = draw(request, of_row, next);
-    if (next.finished) return;
-    const bool guessed = row < drafts.size() && token == drafts[row];
-    request.usage.accepted_tokens += guessed;
-    request.next.push_back(token);
-    take_tokens(request, row, of_row, next);
-    if (next.finished || !guessed || request.next.size() > row + 1) return;
-  }
-}
-
-// The token that the logits give; or the answer's end without one.
-TokenId RequestLoop::draw(Active& request, std::span<const float> logits, Continuation& next) {
-  const AnswerMask::Next may_come = request.mask ? request.mask->look() : AnswerMask::Next::kToken;
-  next.finished = may_come != AnswerMask::Next::kToken;
-  if (may_come == AnswerMask::Next::kEnd) request.reason = FinishReason::kEndToken;
-  if (may_come == AnswerMask::Next::kNothing) {
-    request.fail_with(
-        "no token of the vocabulary can go on with the form that the answer must have");
-  }
-  if (next.finished) return Sampler::kNoToken;
-  const TokenId token = request.sampler.sample(
-      logits, request.mask ? request.mask->allowed() : std::span<const uint32_t>());
-  if (token != Sampler::kNoToken) return token;
-  request.fail_with("the model's output has no number in it; its file may be damaged");
-  next.finished = true;
-  return token;
-}
-
-// The tokens of `next` from `first` on, the drawn one and what the sink forces behind it, one by
-// one to the sink. logits: that the first was drawn from.
-void RequestLoop::take_tokens(Active& request, size_t first, std::span<const float> logits,
-                              Continuation& next) {
-  const auto end_with = [&](FinishReason reason) {
-    request.reason = reason;
-    next.finished = true;
-  };
-  for (size_t i = first; i < request.next.size(); ++i) {
-    const TokenId token = request.next[i];
-    ++request.usage.answer_tokens;
-    if (std::ranges::find(request.end_tokens, token) != request.end_tokens.end()) {
-      return end_with(FinishReason::kEndToken);
-    }
-    request.sampler.add(token);
-    if (request.mask) request.mask->accept(token);
-    if (request.report && i == first) {
-      request.sink->on_log_probabilities(request.report->of(logits, token));
-    }
-    const TokenDecision decision = request.sink->on_token(token);
-    if (decision.stop) return end_with(FinishReason::kStopped);
-    if (request.usage.answer_tokens >= request.max_tokens) {
-      return end_with(FinishReason::kMaxTokens);
-    }
-    if (request.usage.answer_tokens >= request.room) return end_with(FinishReason::kContextFull);
-    for (const TokenId forced : decision.force) {
-      if (forced < 0 || static_cast<uint32_t>(forced) >= vocabulary_) {
-        request.fail_with(
-            fmt::format("a forced token {} is not in the model's vocabulary of {} tokens", forced,
-                        vocabulary_));
-        next.finished = true;
-        return;
-      }
-      request.next.push_back(forced);
-    }
-  }
-}
-
-RequestLoop::Active& RequestLoop::find(RequestId id) {
+ActiveRequest& RequestLoop::find(RequestId id) {
   std::lock_guard lock(mutex_);
   const auto found = requests_.find(id);
   CHECK(found != requests_.end());
@@ -546,7 +424,7 @@ RequestLoop::Active& RequestLoop::find(RequestId id) {
 
 // The request's one end. The sink is called outside the lock: it may submit the next request.
 void RequestLoop::finish(RequestId id) {
-  std::unique_ptr<Active> request;
+  std::unique_ptr<ActiveRequest> request;
   {
     std::lock_guard lock(mutex_);
     const auto found = requests_.find(id);

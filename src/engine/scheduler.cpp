@@ -16,7 +16,8 @@ struct Scheduler::Sequence {
   std::array<TokenId, kDraftTokensMax> drafts;
   uint32_t drafted = 0;  // of drafts, are in the step that is out
   uint32_t cached_tokens = 0;
-  uint64_t key = 0, turn = 0;
+  uint64_t key = 0, turn = 0, arrival = 0;
+  bool wants_hidden = false;
   bool was_admitted = false;
   BlockTable table;
 
@@ -55,6 +56,7 @@ Scheduler::Scheduler(const SchedulerOptions& options)
   begun_.reserve(options.sequences_max);
   samples_.reserve(options.sequences_max);
   followers_.reserve(options.sequences_max);
+  shares_.reserve(size_t{options.waiting_max} + 2 * size_t{options.sequences_max});
   clear_step();
 }
 
@@ -72,7 +74,9 @@ bool Scheduler::add(SequenceId id, std::vector<TokenId> prompt, const SequenceOp
   sequence->table.blocks.reserve(allocator_.blocks_for(sequence->tokens_max) + 1);
   sequence->table.salt = options.cache_salt;
   sequence->key = options.fairness_key;
+  sequence->wants_hidden = options.wants_hidden;
   sequence->turn = next_turn(options.fairness_key);
+  sequence->arrival = arrivals_++;
   const auto place = std::ranges::partition_point(waiting_, [&](const auto& other) {
     return other->was_admitted || other->turn <= sequence->turn;
   });
@@ -88,31 +92,77 @@ uint64_t Scheduler::next_turn(uint64_t key) const {
   return last + 1;
 }
 
+// Those who were passed over go on in the turn that it is now; their later ones move up with them.
+// True: the order has changed.
+bool Scheduler::take_turn(const Sequence& sequence) {
+  if (sequence.turn <= turn_) return false;
+  turn_ = sequence.turn;
+  for (Share& share : shares_) share.last_turn = turn_ - 1;
+  bool moved = false;
+  for (const auto& other : waiting_) {
+    if (other->was_admitted) continue;
+    uint64_t& last = share_of(other->key)->last_turn;
+    moved = moved || other->turn <= last;
+    last = other->turn = std::max(other->turn, last + 1);
+  }
+  if (moved) order_turns();
+  return moved;
+}
+
+// Each of the same key that waits behind it takes the turn of the one before.
+void Scheduler::close_gap(const Sequence& cancelled) {
+  uint64_t free_turn = cancelled.turn;
+  for (const auto& other : waiting_) {
+    if (other->was_admitted || other->key != cancelled.key || other->turn < free_turn) continue;
+    std::swap(other->turn, free_turn);
+  }
+  order_turns();
+}
+
+void Scheduler::order_turns() {
+  const auto first =
+      std::ranges::find_if(waiting_, [](const auto& sequence) { return !sequence->was_admitted; });
+  std::sort(first, waiting_.end(), [](const auto& a, const auto& b) {
+    return std::pair(a->turn, a->arrival) < std::pair(b->turn, b->arrival);
+  });
+}
+
 bool Scheduler::cancel(SequenceId id) {
   CHECK(!step_out_);
   for (Sequences* list : {&running_, &waiting_}) {
     const auto found = find_id(*list, id);
     if (found == list->end()) continue;
-    allocator_.release((*found)->table);
+    const std::unique_ptr<Sequence> cancelled = std::move(*found);
+    allocator_.release(cancelled->table);
     list->erase(found);
+    if (!cancelled->was_admitted) close_gap(*cancelled);
     return true;
   }
   return false;
 }
 
-Step Scheduler::next_step(DraftSource* drafts) {
+Step Scheduler::next_step(DraftSource* drafts, const StepBounds& bounds) {
   CHECK(!step_out_);
   const uint64_t preemptions_before = preemptions_;
-  uint32_t tokens_left = options_.step_tokens_max;
-  schedule_running(tokens_left);
+  Budget budget = budget_for(bounds);
+  share_out(budget);
+  schedule_running(budget);
   // Whoever was just sent back would only take back what others needed.
-  if (preemptions_ == preemptions_before) admit_waiting(tokens_left);
-  if (drafts != nullptr) schedule_drafts(*drafts, tokens_left);
+  const bool admits = preemptions_ == preemptions_before;
+  if (admits) admit_waiting(budget, Sharing::kEven);
+  schedule_rest(budget);
+  if (admits) admit_waiting(budget, Sharing::kNone);
+  if (drafts != nullptr) schedule_drafts(*drafts, budget.tokens);
+  Step step;
   for (const auto& sequence : running_) {
-    if (sequence->scheduled > 0) lay_out(*sequence);
+    if (sequence->scheduled == 0) continue;
+    const bool answers = sequence->scheduled == 1 && sequence->pending() == 1;
+    step.answering += answers;
+    step.prompt_tokens += answers ? 0 : sequence->scheduled;
+    step.wants_hidden = step.wants_hidden || sequence->wants_hidden;
+    lay_out(*sequence);
   }
   step_out_ = !sequences_.empty();
-  Step step;
   step.batch.tokens = tokens_;
   step.batch.layout.positions = positions_;
   step.batch.layout.sequence_starts = sequence_starts_;
@@ -181,48 +231,110 @@ uint32_t Scheduler::cached_tokens(SequenceId id) const {
   return found == running_.end() ? 0 : (*found)->cached_tokens;
 }
 
-// Those that run, oldest first. Each that is answering gets its one token, whatever stands before
-// it; the prompts share what is left.
-void Scheduler::schedule_running(uint32_t& tokens_left) {
-  uint32_t decoding = 0;
-  for (const auto& sequence : running_) decoding += sequence->pending() == 1;
-  uint32_t prompt_tokens_left = tokens_left - decoding;  // positive if there is a prompt to compute
+// Each that is answering gets its one token, whatever stands before it; what is left is the
+// prompts': something, if there is one, for so many sequences do not fill a step.
+Scheduler::Budget Scheduler::budget_for(const StepBounds& bounds) const {
+  uint32_t answering = 0;
+  for (const auto& sequence : running_) answering += sequence->pending() == 1;
+  Budget budget = {
+      .tokens = options_.step_tokens_max,
+      .prompt = options_.step_tokens_max - answering,
+      .sequences = std::min(options_.sequences_max, std::max(1u, bounds.sequences_max))};
+  if (answering > 0)
+    budget.prompt = std::min(budget.prompt, std::max(1u, bounds.prompt_tokens_max));
+  return budget;
+}
+
+// Who has prompts to compute, now or as soon as there is a place.
+void Scheduler::share_out(const Budget& budget) {
+  shares_.clear();
+  for (const auto& sequence : running_) {
+    if (sequence->pending() > 1) shares_.push_back({.key = sequence->key});
+  }
+  if (running_.size() < budget.sequences) {
+    for (const auto& sequence : waiting_) shares_.push_back({.key = sequence->key});
+  }
+  std::ranges::sort(shares_, {}, &Share::key);
+  const auto twice = std::ranges::unique(shares_, {}, &Share::key);
+  shares_.erase(twice.begin(), twice.end());
+  if (shares_.empty()) return;
+  const uint32_t even = std::max(1u, budget.prompt / static_cast<uint32_t>(shares_.size()));
+  for (Share& share : shares_) share.left = even;
+}
+
+Scheduler::Share* Scheduler::share_of(uint64_t key) {
+  const auto found = std::ranges::lower_bound(shares_, key, {}, &Share::key);
+  CHECK(found != shares_.end() && found->key == key);
+  return &*found;
+}
+
+// Those that run, oldest first: the answers' tokens, and of the prompts each key's share.
+void Scheduler::schedule_running(Budget& budget) {
   for (size_t i = 0; i < running_.size(); ++i) {  // running_ may lose its last ones meanwhile
     Sequence& sequence = *running_[i];
     const uint32_t pending = sequence.pending();
-    const uint32_t count = pending == 1 ? 1 : std::min(pending, prompt_tokens_left);
+    uint32_t* share = pending > 1 ? &share_of(sequence.key)->left : nullptr;
+    const uint32_t count = share ? std::min({pending, budget.prompt, *share}) : 1;
     if (count == 0) continue;
     if (!make_room(i, sequence.computed + count)) break;
-    if (pending > 1) prompt_tokens_left -= count;
-    tokens_left -= count;
+    if (share != nullptr) {
+      *share -= count;
+      budget.prompt -= count;
+    }
+    budget.tokens -= count;
     sequence.scheduled = count;
   }
 }
 
-void Scheduler::admit_waiting(uint32_t& tokens_left) {
+// Prompt tokens that nobody else's share wants, oldest first; for them nobody is sent back.
+void Scheduler::schedule_rest(Budget& budget) {
+  for (const auto& sequence : running_) {
+    if (budget.prompt == 0) return;
+    const uint32_t rest = sequence->pending() - sequence->scheduled;
+    const uint32_t count = std::min(rest, budget.prompt);
+    if (count == 0) continue;
+    if (!allocator_.grow(sequence->table, sequence->computed + sequence->scheduled + count)) return;
+    sequence->scheduled += count;
+    budget.prompt -= count;
+    budget.tokens -= count;
+  }
+}
+
+void Scheduler::admit_waiting(Budget& budget, Sharing sharing) {
   uint64_t promised = 0;  // blocks that those who run have not taken yet
   for (const auto& sequence : running_) promised += blocks_missing(*sequence);
-  while (!waiting_.empty() && running_.size() < options_.sequences_max && tokens_left > 0) {
-    Sequence& sequence = *waiting_.front();
-    sequence.computed = allocator_.match_prefix(sequence.tokens, sequence.table);
+  for (size_t i = 0; i < waiting_.size();) {
+    if (running_.size() >= budget.sequences || budget.prompt == 0) return;
+    Sequence& sequence = *waiting_[i];
+    // Who was sent back goes before everybody, so that those who run are the oldest.
+    const bool shares = sharing == Sharing::kEven && !sequence.was_admitted;
+    uint32_t* share = shares ? &share_of(sequence.key)->left : &budget.prompt;
+    if (*share == 0) {  // others have their own
+      ++i;
+      continue;
+    }
+    if (!sequence.wants_hidden) {
+      sequence.computed = allocator_.match_prefix(sequence.tokens, sequence.table);
+    }
     const uint64_t missing = blocks_missing(sequence);
     if (!running_.empty() && promised + missing > allocator_.available_blocks()) {
       allocator_.release(sequence.table);
       sequence.computed = 0;
       return;  // nobody overtakes
     }
-    if (!std::exchange(sequence.was_admitted, true)) {
-      sequence.cached_tokens = sequence.computed;
-      turn_ = sequence.turn;
-      begun_.push_back(sequence.id);
-    }
-    const uint32_t count = std::min(sequence.pending(), tokens_left);
+    const uint32_t count = std::min({sequence.pending(), budget.prompt, *share});
     CHECK(allocator_.grow(sequence.table, sequence.computed + count));
     promised += blocks_missing(sequence);
-    tokens_left -= count;
+    if (shares) *share -= count;
+    budget.prompt -= count;
+    budget.tokens -= count;
     sequence.scheduled = count;
-    running_.push_back(std::move(waiting_.front()));
-    waiting_.erase(waiting_.begin());
+    running_.push_back(std::move(waiting_[i]));
+    waiting_.erase(waiting_.begin() + static_cast<ptrdiff_t>(i));
+    if (std::exchange(sequence.was_admitted, true)) continue;
+    sequence.cached_tokens = sequence.computed;
+    begun_.push_back(sequence.id);
+    if (take_turn(sequence)) i = 0;
   }
 }
 

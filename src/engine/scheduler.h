@@ -5,9 +5,14 @@
 //
 // Turns: sequences have a fairness key, whose they are. Those of one key are admitted in the order
 // they came; each takes its key's next turn (the number behind its last one that waits, or behind
-// the one that was admitted last), and the lowest turn is admitted first. So keys go round robin,
-// whoever floods the queue waits behind his own, and a newcomer waits for one sequence a key, at
-// most, before him. Older means, here and below: admitted earlier.
+// the one that was admitted last), and the lowest turn is admitted first, of equal ones who came
+// first. So keys go round robin, whoever floods the queue waits behind his own, and a newcomer is
+// begun after two sequences of each other key at most.
+//
+// A step's prompt tokens are shared out evenly among the keys that have prompts to compute, oldest
+// first within each; what is left goes to the oldest. So a long prompt holds up nobody else's short
+// one: whose share is used up by a prompt in work is passed over, and his missed turns are no
+// credit. Older means, here and below: admitted earlier.
 //
 // Drafts: guesses of what follows an answer's last token, computed in the same step as that token,
 // with logits for each (speculative decoding: arXiv 2211.17192). commit() is told what really
@@ -53,6 +58,14 @@ struct SequenceOptions {
   uint32_t answer_max = 0;    // the most that commit() will add
   uint64_t cache_salt = 0;    // prefixes are shared among sequences of one salt
   uint64_t fairness_key = 0;  // whose it is
+  // Of every token: so all are computed, and no prefix is taken from the cache.
+  bool wants_hidden = false;
+};
+
+// What a step may hold beside what the options say (engine/latency_pace).
+struct StepBounds {
+  uint32_t prompt_tokens_max = UINT32_MAX;  // while anybody is answering; at least 1
+  uint32_t sequences_max = UINT32_MAX;      // nobody is admitted beyond this; at least 1
 };
 
 inline constexpr TokenId kNoFollower = -1;
@@ -68,6 +81,9 @@ struct Step {
   // [samples + 1]: whose rows begin where among batch.logit_rows. The first row's token is the last
   // that the sequence has; those of further rows are its drafts.
   std::span<const uint32_t> row_starts;
+  uint32_t answering = 0;      // sequences that have one token in it, beside drafts
+  uint32_t prompt_tokens = 0;  // that the others have
+  bool wants_hidden = false;   // somebody in it does
   bool empty() const { return sequences.empty(); }
 };
 
@@ -113,7 +129,7 @@ class Scheduler {
 
   // What to compute now. Empty: nobody is there. Every step is answered by commit() or
   // abort_step() before the next. drafts: null for none.
-  Step next_step(DraftSource* drafts = nullptr);
+  Step next_step(DraftSource* drafts = nullptr, const StepBounds& bounds = {});
   // The step was computed. One continuation for each of `samples`, in order; a sequence that goes
   // on has at least one token in it, and stays within its context and what add() was told.
   void commit(std::span<const Continuation> continuations);
@@ -141,9 +157,29 @@ class Scheduler {
   uint32_t blocks_missing(const Sequence& sequence) const;
   bool make_room(size_t index, uint32_t tokens);
   uint64_t next_turn(uint64_t key) const;
+  bool take_turn(const Sequence& sequence);
+  void close_gap(const Sequence& cancelled);
+  void order_turns();
   void preempt_youngest();
-  void schedule_running(uint32_t& tokens_left);
-  void admit_waiting(uint32_t& tokens_left);
+  // Of the step that is being put together.
+  struct Budget {
+    uint32_t tokens = 0;     // left of all
+    uint32_t prompt = 0;     // left for prompts
+    uint32_t sequences = 0;  // that may run
+  };
+  struct Share {
+    uint64_t key = 0;
+    uint32_t left = 0;       // of a budget's prompt tokens
+    uint64_t last_turn = 0;  // of those that wait
+  };
+  enum class Sharing : uint8_t { kEven, kNone };
+
+  Budget budget_for(const StepBounds& bounds) const;
+  void share_out(const Budget& budget);
+  Share* share_of(uint64_t key);
+  void schedule_running(Budget& budget);
+  void schedule_rest(Budget& budget);
+  void admit_waiting(Budget& budget, Sharing sharing);
   void schedule_drafts(DraftSource& source, uint32_t tokens_left);
   void lay_out(const Sequence& sequence);
   uint32_t accept(Sequence& sequence, const Continuation& next);
@@ -154,7 +190,8 @@ class Scheduler {
   Sequences running_;  // oldest first
   Sequences
       waiting_;  // first those sent back, oldest first; then by their turns, then as they came
-  uint64_t turn_ = 0;  // of the one that was admitted last
+  uint64_t turn_ = 0;  // of the one that was admitted last: nobody new waits with a lower one
+  uint64_t arrivals_ = 0;
   uint64_t preemptions_ = 0;
   bool step_out_ = false;
 
@@ -163,6 +200,7 @@ class Scheduler {
   std::vector<uint32_t> sequence_starts_, block_tables_, logit_rows_, row_starts_;
   std::vector<SequenceId> sequences_, begun_, samples_;
   std::vector<TokenId> followers_;
+  std::vector<Share> shares_;  // by key
 };
 
 }  // namespace hadal

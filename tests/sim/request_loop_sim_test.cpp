@@ -3,10 +3,13 @@
 // they read is what the model would have said to them alone.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <optional>
 #include <random>
 #include <thread>
 
+#include "engine/random.h"
 #include "support/failing_new.h"
 #include "support/fake_model.h"
 
@@ -37,13 +40,61 @@ FakeModelOptions model_options(Speculation speculation) {
           .repeats = speculation != Speculation::kOff};
 }
 
+// Allows half of the vocabulary, another half at each place, and lets the answer end at one place
+// alone, where nothing else may come.
+class DiceMask : public TokenMask {
+ public:
+  explicit DiceMask(uint64_t seed) : seed_(seed), end_(1 + seed % 12) {}
+
+  bool allows(TokenId token) const {
+    return place_ < end_ &&
+           mix_bits(seed_ ^ mix_bits(place_ * kVocabulary + static_cast<uint64_t>(token))) % 2 == 0;
+  }
+  void allowed(std::span<uint32_t> bits) override {
+    bits[0] = 0;
+    for (TokenId token = 0; token < TokenId{kVocabulary}; ++token) {
+      if (allows(token)) bits[0] |= 1u << token;
+    }
+  }
+  void accept(TokenId) override { ++place_; }
+  bool may_end() const override { return place_ >= end_; }
+
+ private:
+  uint64_t seed_, place_ = 0, end_;
+};
+
+// What a request asks for beside its answer.
+struct Wishes {
+  std::optional<TokenId> bias;      // this token is as good as asked for
+  std::optional<uint64_t> mask;     // the seed of a DiceMask
+  std::vector<TokenId> end_tokens;  // which no mask allows before its end
+  bool log_probabilities = false;
+  bool embedding = false;
+};
+
 // Checks each token against the model's answer to this prompt alone; stops and forces as the seed
 // says.
 class Reader : public TokenSink {
  public:
-  Reader(std::vector<TokenId> prompt, uint64_t seed, bool repeats)
-      : tokens_(std::move(prompt)), random_(seed), repeats_(repeats) {
+  Reader(std::vector<TokenId> prompt, uint64_t seed, bool repeats, const Wishes& wishes)
+      : tokens_(std::move(prompt)), random_(seed), repeats_(repeats), wishes_(wishes) {
     tokens_.reserve(64);
+    if (wishes.mask) mask_.emplace(*wishes.mask);
+    if (wishes.embedding) mean_ = FakeModel::mean_of_hidden(tokens_);
+  }
+
+  void on_embedding(std::span<const float> given) override {
+    if (!std::ranges::equal(given, mean_)) wrong = "another embedding";
+    embedded = true;
+  }
+
+  void on_log_probabilities(const LogProbabilities& given) override {
+    if (forced_ > 0) wrong = "log probabilities of a forced token";
+    if (given.top.size() != 2) wrong = "not the log probabilities that were asked for";
+    if (given.top[0].token != FakeModel::next_token(tokens_, kVocabulary, repeats_)) {
+      wrong = "another likeliest token";
+    }
+    reported_ = given.chosen.token;
   }
 
   TokenDecision on_token(TokenId token) override {
@@ -53,10 +104,14 @@ class Reader : public TokenSink {
       expected = kForced;
       --forced_;
     } else {
-      expected = FakeModel::next_token(tokens_, kVocabulary, repeats_);
+      expected = expected_token();
+      if (wishes_.log_probabilities && reported_ != token) wrong = "no log probability";
     }
     if (token != expected) wrong = "another token";
+    if (wishes_.embedding) wrong = "a token of an embedding";
     tokens_.push_back(token);
+    reported_.reset();
+    if (mask_) mask_->accept(token);
     TokenDecision decision;
     const auto dice = random_() % 64;
     decision.stop = dice == 0;
@@ -72,18 +127,38 @@ class Reader : public TokenSink {
     reason = why;
     usage = used;
     if (used.prompt_tokens + used.answer_tokens > 48) wrong = "more than the context";
+    if (wishes_.embedding && why == FinishReason::kEndToken && !embedded) wrong = "no embedding";
   }
 
   std::atomic<int> finished = 0;
   FinishReason reason{};
   Usage usage;
   std::string_view wrong;
+  bool embedded = false;
 
  private:
+  // Greedy: the model's token, or else the first of all others, which are equal.
+  TokenId expected_token() const {
+    const auto may_come = [&](TokenId token) {
+      if (!mask_) return true;
+      return mask_->allows(token) && std::ranges::count(wishes_.end_tokens, token) == 0;
+    };
+    if (wishes_.bias && may_come(*wishes_.bias)) return *wishes_.bias;
+    const TokenId next = FakeModel::next_token(tokens_, kVocabulary, repeats_);
+    if (may_come(next)) return next;
+    TokenId first = 0;
+    while (!may_come(first)) ++first;
+    return first;
+  }
+
   static constexpr TokenId kForced = 7;
   std::vector<TokenId> tokens_;
   std::mt19937_64 random_;
   bool repeats_;
+  Wishes wishes_;
+  std::optional<DiceMask> mask_;
+  std::vector<float> mean_;
+  std::optional<TokenId> reported_;
   uint32_t forced_ = 0;
 };
 
@@ -100,13 +175,26 @@ struct Order {
 Order random_order(std::mt19937_64& random, Speculation speculation) {
   std::vector<TokenId> prompt(1 + random() % 36, static_cast<TokenId>(random() % 3));
   prompt.back() = static_cast<TokenId>(random() % kVocabulary);
+  Wishes wishes;
+  wishes.end_tokens = {static_cast<TokenId>(random() % kVocabulary)};
+  if (random() % 10 == 0) wishes.bias = static_cast<TokenId>(random() % kVocabulary);
+  if (random() % 10 == 0) wishes.mask = random();
+  wishes.log_probabilities = random() % 4 == 0;
+  wishes.embedding = random() % 10 == 0;
   Order order;
-  order.reader = std::make_shared<Reader>(prompt, random(), speculation != Speculation::kOff);
+  order.reader =
+      std::make_shared<Reader>(prompt, random(), speculation != Speculation::kOff, wishes);
   order.request = {.prompt = std::move(prompt),
-                   .sampling = {.temperature = random() % 2 ? 0.0f : 0.6f},
+                   .sampling = {.temperature = random() % 2 || wishes.mask ? 0.0f : 0.6f},
                    .max_tokens = static_cast<uint32_t>(random() % 30),
-                   .end_tokens = {static_cast<TokenId>(random() % kVocabulary)},
-                   .sink = order.reader};
+                   .end_tokens = wishes.end_tokens,
+                   .sink = order.reader,
+                   .cache_salt = random() % 3,
+                   .fairness_key = random() % 4,
+                   .embedding = wishes.embedding};
+  if (wishes.bias) order.request.logit_bias = {{*wishes.bias, 100}};
+  if (wishes.mask) order.request.mask = std::make_shared<DiceMask>(*wishes.mask);
+  if (wishes.log_probabilities) order.request.top_log_probabilities = 2;
   return order;
 }
 
@@ -115,6 +203,13 @@ void expect_all_ended(const std::vector<Sent>& sent) {
     ASSERT_EQ(each.reader->finished, 1) << "request " << each.id;
     ASSERT_EQ(each.reader->wrong, "") << "request " << each.id;
   }
+}
+
+RequestLoopOptions loop_options(Speculation speculation) {
+  return {.scheduler = scheduler_options(),
+          .vocabulary = kVocabulary,
+          .speculation = speculation,
+          .hidden_width = FakeModel::kHiddenWidth};
 }
 
 DraftRunner* drafting(FakeModel& model, Speculation speculation) {
@@ -133,8 +228,9 @@ class RequestLoopSim : public testing::TestWithParam<Speculation> {};
 
 TEST_P(RequestLoopSim, EveryReaderHearsItsOwnAnswer) {
   FakeModel model(model_options(GetParam()));
-  RequestLoop loop(scheduler_options(), kVocabulary, model, clock_of(model), GetParam(),
-                   drafting(model, GetParam()));
+  RequestLoopOptions options = loop_options(GetParam());
+  options.step_seconds_target = 1.5;  // of the clock's
+  RequestLoop loop(options, model, clock_of(model), drafting(model, GetParam()));
   std::mt19937_64 random(3);
   std::vector<Sent> sent;
   uint64_t stopped = 0;
@@ -158,7 +254,7 @@ TEST_P(RequestLoopSim, EveryReaderHearsItsOwnAnswer) {
   EXPECT_EQ(loop.scheduler().allocator().held_blocks(), 0u);
   for (const Sent& each : sent) stopped += each.reader->reason == FinishReason::kStopped;
   EXPECT_GT(stopped, 100u);
-  EXPECT_GT(loop.scheduler().preemptions(), 100u);
+  EXPECT_GT(loop.scheduler().preemptions(), 50u);
   uint64_t drafted = 0, accepted = 0;
   for (const Sent& each : sent) {
     drafted += each.reader->usage.drafted_tokens;
@@ -167,13 +263,30 @@ TEST_P(RequestLoopSim, EveryReaderHearsItsOwnAnswer) {
   EXPECT_EQ(drafted > 0, GetParam() != Speculation::kOff);
   EXPECT_EQ(accepted > drafted / 8, GetParam() != Speculation::kOff);
   EXPECT_LE(accepted, drafted);
+
+  const EngineStatus status = loop.status();
+  uint64_t finished = 0, tokens = 0, embedded = 0;
+  for (const uint64_t count : status.requests_finished) finished += count;
+  for (const Sent& each : sent) {
+    tokens += each.reader->usage.answer_tokens;
+    embedded += each.reader->embedded;
+  }
+  EXPECT_EQ(finished, sent.size());
+  EXPECT_EQ(status.requests_accepted, sent.size());
+  EXPECT_EQ(status.answer_tokens, tokens);
+  EXPECT_EQ(status.drafted_tokens, drafted);
+  EXPECT_EQ(status.accepted_tokens, accepted);
+  EXPECT_EQ(status.running + status.waiting + status.blocks_held, 0u);
+  EXPECT_EQ(status.steps, model.runs());
+  EXPECT_EQ(status.step_tokens, model.tokens_computed());
+  EXPECT_GT(status.cached_tokens, 1000u);
+  EXPECT_GT(embedded, 100u);
 }
 
 TEST_P(RequestLoopSim, RequestsAndCancelsFromManyThreads) {
   FakeModel model(model_options(GetParam()));
   RequestLoop loop(
-      scheduler_options(), kVocabulary, model, [] { return 0.0; }, GetParam(),
-      drafting(model, GetParam()));
+      loop_options(GetParam()), model, [] { return 0.0; }, drafting(model, GetParam()));
   constexpr int kThreads = 4, kRequests = 400;
   std::vector<std::vector<Sent>> sent(kThreads);
   std::atomic<int> working = kThreads;
@@ -209,15 +322,14 @@ TEST_P(RequestLoopSim, RequestsAndCancelsFromManyThreads) {
   EXPECT_EQ(loop.scheduler().allocator().held_blocks(), 0u);
 }
 
-// The n-th allocation fails, for all n until none is left to fail: somebody may hear of it, nobody
-// is forgotten, nothing leaks, and the loop goes on.
+// The n-th allocation fails, for all n until none is left to fail: one request may be refused or
+// fail of it, all others get their own answer, nothing leaks, and the loop goes on.
 TEST_P(RequestLoopSim, AnyAllocationMayFail) {
   uint64_t n = 0, failures = 0;
   for (bool failed = true; failed; ++n) {
     FakeModel model(model_options(GetParam()));
     RequestLoop loop(
-        scheduler_options(), kVocabulary, model, [] { return 0.0; }, GetParam(),
-        drafting(model, GetParam()));
+        loop_options(GetParam()), model, [] { return 0.0; }, drafting(model, GetParam()));
     std::mt19937_64 random(11);
     std::vector<Order> orders;
     for (int i = 0; i < 12; ++i) orders.push_back(random_order(random, GetParam()));
@@ -242,6 +354,9 @@ TEST_P(RequestLoopSim, AnyAllocationMayFail) {
     failures += failed;
     ASSERT_FALSE(broken) << "allocation " << n;
     expect_all_ended(sent);
+    size_t harmed = orders.size() - sent.size();
+    for (const Sent& each : sent) harmed += each.reader->reason == FinishReason::kFailed;
+    ASSERT_LE(harmed, failed ? 1u : 0u) << "allocation " << n;
     ASSERT_TRUE(loop.idle());
     ASSERT_EQ(loop.scheduler().allocator().held_blocks(), 0u) << "allocation " << n;
     ASSERT_TRUE(loop.scheduler().allocator().consistent());
@@ -257,18 +372,24 @@ TEST_P(RequestLoopSim, AnyAllocationMayFail) {
 TEST_P(RequestLoopSim, TheTokenPathAllocatesNothing) {
   FakeModel model(model_options(GetParam()));
   RequestLoop loop(
-      scheduler_options(), kVocabulary, model, [] { return 0.0; }, GetParam(),
-      drafting(model, GetParam()));
+      loop_options(GetParam()), model, [] { return 0.0; }, drafting(model, GetParam()));
   struct Silent : TokenSink {
     TokenDecision on_token(TokenId) override { return {}; }
+    void on_log_probabilities(const LogProbabilities&) override { ++reported; }
     void on_finish(FinishReason, const Usage&, std::string_view) override { ++finished; }
-    int finished = 0;
+    int finished = 0, reported = 0;
   };
   const auto sink = std::make_shared<Silent>();
   for (int i = 0; i < 8; ++i) {  // some run, some wait, and memory is short
     ASSERT_TRUE(loop.submit({.prompt = std::vector<TokenId>(8 + static_cast<size_t>(i), i),
                              .sampling = {.repetition_penalty = 1.1f},
-                             .sink = sink}));
+                             .sink = sink,
+                             .logit_bias = {{3, 1}, {4, -1}},
+                             .top_log_probabilities = 20,
+                             .mask = i % 2 ? std::make_shared<DiceMask>(11) : nullptr,
+                             .cache_salt = static_cast<uint64_t>(i),
+                             .fairness_key = static_cast<uint64_t>(i % 3),
+                             .embedding = i == 7}));
   }
   ASSERT_TRUE(loop.step());  // takes the orders
   uint64_t allocations = 0;
@@ -279,6 +400,7 @@ TEST_P(RequestLoopSim, TheTokenPathAllocatesNothing) {
   }
   EXPECT_EQ(sink->finished, 8);
   EXPECT_GT(loop.scheduler().preemptions(), 0u);
+  EXPECT_GT(sink->reported, 100);
   EXPECT_EQ(allocations, 0u);
 }
 

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <iostream>
 #include <map>
 #include <ostream>
 #include <random>
@@ -22,6 +24,10 @@ struct Weather {
   double cancels;   // a step
   uint64_t steps;
   uint32_t draft_rows = 0;  // logit rows beside one a sequence; 0: no drafts
+  uint32_t keys = 1;        // users; the first sends as many as all others together
+  uint32_t salts = 1;
+  bool bounds = false;  // of steps change as they like
+  uint32_t waiting_max = 30;
 };
 
 void PrintTo(const Weather& c, std::ostream* out) {
@@ -38,7 +44,7 @@ class Simulation : private DraftSource {
         random_(seed),
         scheduler_({.step_tokens_max = weather.step_tokens_max,
                     .sequences_max = weather.sequences_max,
-                    .waiting_max = 30,
+                    .waiting_max = weather.waiting_max,
                     .context_tokens = weather.context_tokens,
                     .blocks = weather.blocks,
                     .block_tokens = weather.block_tokens,
@@ -61,7 +67,7 @@ class Simulation : private DraftSource {
     }
     for (uint64_t step = 0; !scheduler_.idle(); ++step) {
       if (testing::Test::HasFatalFailure()) return;
-      ASSERT_LT(step, 30u * 2 * weather_.context_tokens) << "somebody never ends";
+      ASSERT_LT(step, steps_to_begin_most()) << "somebody never ends";
       one_step();
     }
     EXPECT_TRUE(living_.empty());
@@ -76,12 +82,25 @@ class Simulation : private DraftSource {
   uint64_t cached() const { return cached_; }
   uint64_t drafted() const { return drafted_; }
   uint64_t accepted() const { return accepted_; }
+  uint64_t steps_waited() const { return steps_waited_; }
 
  private:
   struct Living {
     std::vector<TokenId> tokens;
     uint32_t end_at;  // tokens, prompt included
+    uint64_t key = 0, salt = 0;
+    uint32_t own_before = 0;    // of the same key, that waited when it came
+    uint64_t came_at = 0;       // step
+    uint64_t begun_before = 0;  // others, while its own key had no prompt in work
+    uint64_t order = 0;         // of those that were begun, from 1 on; 0: waits
   };
+
+  // The oldest gets a token further in every step that counts, and has at most a context of them;
+  // nobody waits for more than all who were there or were begun before him.
+  uint64_t steps_to_begin_most() const {
+    return uint64_t{weather_.waiting_max + weather_.sequences_max + 2} * 2 *
+           weather_.context_tokens * std::min(weather_.keys, 4u);
+  }
 
   bool chance(double probability) {
     return std::uniform_real_distribution<>(0, 1)(random_) < probability;
@@ -102,10 +121,20 @@ class Simulation : private DraftSource {
     const auto size = static_cast<uint32_t>(prompt.size());
     const uint32_t answer = 1 + below(weather_.context_tokens - size);
     const SequenceId id = next_id_;
-    if (!scheduler_.add(id, prompt, {.answer_max = answer})) return;
+    const uint64_t key = below(2) == 0 ? 0 : below(weather_.keys);
+    const uint64_t salt = below(weather_.salts);
+    if (!scheduler_.add(id, prompt,
+                        {.answer_max = answer, .cache_salt = salt, .fairness_key = key})) {
+      return;
+    }
     ++next_id_;
     ++arrived_;
-    living_[id] = {std::move(prompt), size + answer};
+    Living sequence{.tokens = std::move(prompt), .end_at = size + answer, .key = key, .salt = salt};
+    for (const auto& [other_id, other] : living_) {
+      sequence.own_before += other.key == key && other.order == 0;
+    }
+    sequence.came_at = steps_;
+    living_[id] = std::move(sequence);
   }
 
   void cancel() {
@@ -119,12 +148,17 @@ class Simulation : private DraftSource {
   }
 
   void one_step() {
-    const Step step = scheduler_.next_step(weather_.draft_rows > 0 ? this : nullptr);
+    StepBounds bounds;
+    if (weather_.bounds) {
+      bounds = {.prompt_tokens_max = 1 + below(weather_.step_tokens_max),
+                .sequences_max = 1 + below(weather_.sequences_max)};
+    }
+    const Step step = scheduler_.next_step(weather_.draft_rows > 0 ? this : nullptr, bounds);
     ASSERT_EQ(step.empty(), living_.empty());
     if (step.empty()) return;
-    // The oldest is always served: so everyone becomes the oldest, and ends.
-    ASSERT_EQ(step.sequences.front(), living_.begin()->first);
-    ASSERT_TRUE(std::ranges::is_sorted(step.sequences));
+    ++steps_;
+    see_who_begins(step);
+    if (testing::Test::HasFatalFailure()) return;
     ASSERT_EQ(step.row_starts.back(), step.batch.logit_rows.size());
     const Result<std::span<const float>> logits = model_.run(step.batch);
     ASSERT_TRUE(logits) << logits.error().message;
@@ -138,6 +172,47 @@ class Simulation : private DraftSource {
     next_tokens_.assign(step.samples.size(), {});
     for (size_t i = 0; i < step.samples.size(); ++i) answer(step, i, *logits);
     scheduler_.commit(continuations_);
+  }
+
+  // Whoever came first of those that were begun is served in every step: so everyone becomes the
+  // first, and ends. And nobody is begun late: as the scheduler's header promises.
+  void see_who_begins(const Step& step) {
+    for (const SequenceId id : step.begun) {
+      Living& sequence = living_.at(id);
+      sequence.order = ++begun_;
+      if (weather_.keys == 1) {
+        ASSERT_EQ(sequence.order, begun_order_of(id));
+      }
+      steps_waited_ = std::max(steps_waited_, steps_ - sequence.came_at);
+      ASSERT_LE(steps_ - sequence.came_at, steps_to_begin_most());
+      ASSERT_LE(sequence.begun_before, uint64_t{sequence.own_before + 2} * weather_.keys);
+    }
+    uint64_t first = UINT64_MAX;
+    for (const auto& [id, sequence] : living_) {
+      if (sequence.order > 0) first = std::min(first, sequence.order);
+    }
+    ASSERT_EQ(living_.at(step.sequences.front()).order, first);
+    ASSERT_TRUE(std::ranges::is_sorted(step.sequences, {},
+                                       [&](SequenceId id) { return living_.at(id).order; }));
+
+    busy_keys_.clear();  // those with prompts in work: their next ones may be passed over
+    for (size_t i = 0; i < step.sequences.size(); ++i) {
+      const auto& starts = step.batch.layout.sequence_starts;
+      if (starts[i + 1] - starts[i] > 1) busy_keys_.push_back(living_.at(step.sequences[i]).key);
+    }
+    for (auto& [id, waiting] : living_) {
+      if (waiting.order > 0) continue;
+      if (std::ranges::count(busy_keys_, waiting.key) > 0) continue;
+      waiting.begun_before += step.begun.size();
+    }
+  }
+
+  // Of one key: in the order they came, but for those that were cancelled before.
+  uint64_t begun_order_of(SequenceId id) {
+    for (const auto& [other, sequence] : living_) {
+      if (other < id && sequence.order == 0) return 0;
+    }
+    return begun_;
   }
 
   uint32_t propose(const DraftRoom& room, std::span<TokenId> into) override {
@@ -197,6 +272,8 @@ class Simulation : private DraftSource {
   SequenceId next_id_ = 1;
   uint64_t arrived_ = 0, finished_ = 0, cancelled_ = 0, cached_ = 0, trace_ = 0;
   uint64_t drafted_ = 0, accepted_ = 0;
+  uint64_t steps_ = 0, begun_ = 0, steps_waited_ = 0;
+  std::vector<uint64_t> busy_keys_;
 };
 
 class SchedulerWeather : public testing::TestWithParam<Weather> {};
@@ -281,6 +358,18 @@ const Weather kWeathers[] = {
      .cancels = 0.003,
      .steps = 60000,
      .draft_rows = 8},
+    {.name = "scarce_with_many_users",
+     .sequences_max = 6,
+     .step_tokens_max = 24,
+     .context_tokens = 64,
+     .blocks = 25,
+     .block_tokens = 4,
+     .arrivals = 0.2,
+     .cancels = 0.02,
+     .steps = 40000,
+     .keys = 5,
+     .salts = 2,
+     .bounds = true},
     {.name = "alone",  // as `hadal run` has it
      .sequences_max = 1,
      .step_tokens_max = 16,
@@ -291,6 +380,39 @@ const Weather kWeathers[] = {
      .cancels = 0.003,
      .steps = 60000},
 };
+
+// A server's load, for as many steps as HADAL_SIM_STEPS says; a million by hand:
+//   HADAL_SIM_STEPS=1000000 test_sim --gtest_filter='SchedulerLongRun.*'
+TEST(SchedulerLongRun, AServersLoad) {
+  const char* wanted = std::getenv("HADAL_SIM_STEPS");
+  Weather weather{.name = "server",
+                  .sequences_max = 12,
+                  .step_tokens_max = 48,
+                  .context_tokens = 96,
+                  .blocks = 60,
+                  .block_tokens = 4,
+                  .arrivals = 0.3,
+                  .cancels = 0.05,
+                  .steps = wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : 20000,
+                  .draft_rows = 12,
+                  .keys = 6,
+                  .salts = 3,
+                  .bounds = true,
+                  .waiting_max = 60};
+  ASSERT_GT(weather.steps, 0u) << "HADAL_SIM_STEPS is no number";
+  Simulation first(weather, 21), second(weather, 21);
+  first.run();
+  ASSERT_FALSE(HasFatalFailure());
+  second.run();
+  EXPECT_EQ(first.trace(), second.trace());
+  EXPECT_GT(first.finished(), weather.steps / 20);
+  EXPECT_GT(first.preemptions(), weather.steps / 200);
+  EXPECT_GT(first.cached(), weather.steps / 20);
+  EXPECT_GT(first.accepted(), weather.steps / 20);
+  std::cout << weather.steps << " steps: " << first.finished() << " finished, "
+            << first.preemptions() << " sent back, " << first.steps_waited()
+            << " steps waited at most\n";
+}
 
 INSTANTIATE_TEST_SUITE_P(All, SchedulerWeather, testing::ValuesIn(kWeathers),
                          [](const auto& info) { return std::string(info.param.name); });

@@ -15,6 +15,11 @@ uint64_t extend(uint64_t hash, TokenId token) {
   return mix_bits(hash ^ static_cast<uint32_t>(token));
 }
 
+void put_hidden(uint64_t hash, std::vector<float>& into) {
+  into.push_back(static_cast<float>(hash % 1009));
+  into.push_back(static_cast<float>(hash / 1009 % 1013));
+}
+
 TokenId answer_to(uint64_t hash, uint32_t vocabulary) {
   return static_cast<TokenId>(mix_bits(hash) % vocabulary);
 }
@@ -30,7 +35,9 @@ FakeModel::FakeModel(const FakeModelOptions& options)
       state_positions_(states_.size()),
       written_in_(slots_.size()),
       logits_(size_t{std::max(options.sequences_max, options.logit_rows_max)} *
-              options.vocabulary) {}
+              options.vocabulary) {
+  hidden_.reserve(size_t{options.step_tokens_max} * kHiddenWidth);
+}
 
 TokenId FakeModel::next_token(std::span<const TokenId> tokens, uint32_t vocabulary, bool repeats) {
   if (repeats) return answer_to(extend(kEmptyHash, tokens.back()), vocabulary);
@@ -39,7 +46,35 @@ TokenId FakeModel::next_token(std::span<const TokenId> tokens, uint32_t vocabula
   return answer_to(hash, vocabulary);
 }
 
+Result<std::span<const float>> FakeModel::run_with_hidden(const Batch& batch) {
+  HADAL_TRY(const std::span<const float> logits, run(batch));
+  for (size_t i = 0; i < batch.tokens.size(); ++i) put_hidden(token_hashes_[i], hidden_);
+  return logits;
+}
+
+Result<std::span<const float>> FakeModel::hidden(uint32_t first, uint32_t count) {
+  if (size_t{first + count} * kHiddenWidth > hidden_.size()) return fail("no hidden states");
+  return std::span<const float>(hidden_).subspan(first * kHiddenWidth, count * kHiddenWidth);
+}
+
+std::vector<float> FakeModel::mean_of_hidden(std::span<const TokenId> tokens) {
+  std::vector<float> states;
+  uint64_t hash = kEmptyHash;
+  for (const TokenId token : tokens) {
+    hash = extend(hash, token);
+    put_hidden(hash, states);
+  }
+  std::vector<float> mean(kHiddenWidth);
+  for (size_t column = 0; column < kHiddenWidth; ++column) {
+    double sum = 0;
+    for (size_t i = column; i < states.size(); i += kHiddenWidth) sum += double{states[i]};
+    mean[column] = static_cast<float>(sum / static_cast<double>(tokens.size()));
+  }
+  return mean;
+}
+
 Result<std::span<const float>> FakeModel::run(const Batch& batch) {
+  hidden_.clear();
   if (std::exchange(throws_, false)) throw std::bad_alloc();
   if (!error_.empty()) return fail("{}", error_);
   ++runs_;

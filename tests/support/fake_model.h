@@ -33,6 +33,12 @@ class FakeModel : public StepRunner, public DraftRunner {
   // Errors: the first thing in the batch that is not as it must be, or what fail_next() said.
   Result<std::span<const float>> run(const Batch& batch) override;
 
+  // Of a token, two small numbers that its whole past has a say in.
+  static constexpr uint32_t kHiddenWidth = 2;
+  Result<std::span<const float>> run_with_hidden(const Batch& batch) override;
+  Result<std::span<const float>> hidden(uint32_t first, uint32_t count) override;
+  static std::vector<float> mean_of_hidden(std::span<const TokenId> tokens);
+
   Result<std::span<const float>> draft(const Batch& batch,
                                        std::span<const uint32_t> hidden_rows) override;
   Result<std::span<const float>> draft_further(const Batch& batch, uint32_t state) override;
@@ -73,6 +79,7 @@ class FakeModel : public StepRunner, public DraftRunner {
   std::vector<uint32_t> state_positions_;  // that of a state's sequence were followed, not guessed
   std::vector<uint64_t> written_in_;       // [slots] the last run that wrote each
   std::vector<float> logits_;
+  std::vector<float> hidden_;  // [batch, kHiddenWidth]; empty: the last run was without
   uint64_t runs_ = 0, tokens_computed_ = 0, drafts_ = 0;
   std::string error_;
   bool throws_ = false;

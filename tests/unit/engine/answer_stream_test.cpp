@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "byte_tokenizer.h"
+#include "engine/thinking_mask.h"
 #include "text/tool_calls.h"
 
 namespace hadal {
@@ -75,6 +78,51 @@ std::vector<TokenId> join(std::initializer_list<std::vector<TokenId>> parts) {
   std::vector<TokenId> all;
   for (const auto& part : parts) all.insert(all.end(), part.begin(), part.end());
   return all;
+}
+
+// Remembers what it was told; allows one letter.
+struct FormMask : TokenMask {
+  std::string told;
+  void allowed(std::span<uint32_t> bits) override {
+    std::ranges::fill(bits, 0u);
+    bits['{' / 32] = 1u << ('{' % 32);
+  }
+  void accept(TokenId token) override { told += static_cast<char>(token); }
+  bool may_end() const override { return true; }
+};
+
+// As the engine calls them: the mask is told of a token before its reader is.
+TEST(ThinkingMask, TheFormBeginsBehindTheThought) {
+  const ByteTokenizer tokenizer;
+  for (const bool with_budget : {false, true}) {
+    GenerationOptions options;
+    if (with_budget) options.thinking_budget = 3;
+    const auto stream = std::make_shared<AnswerStream>(tokenizer, true, options,
+                                                       std::vector<TokenId>{'.', kThinkEnd, '!'},
+                                                       std::make_shared<KeepingSink>());
+    const auto form = std::make_shared<FormMask>();
+    ThinkingMask mask(form, stream);
+    std::vector<uint32_t> bits(9);
+    std::vector<TokenId> tokens = {'h', 'm', 'm'};
+    if (!with_budget) tokens.push_back(kThinkEnd);
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      mask.allowed(bits);
+      EXPECT_EQ(bits[0], UINT32_MAX);
+      EXPECT_FALSE(mask.may_end());
+      mask.accept(tokens[i]);
+      const TokenDecision decision = stream->on_token(tokens[i]);
+      tokens.insert(tokens.end(), decision.force.begin(), decision.force.end());
+    }
+    EXPECT_EQ(tokens.size(), with_budget ? 6u : 4u);
+    EXPECT_EQ(form->told, "") << "what closes a thought is no part of the answer";
+    mask.allowed(bits);
+    EXPECT_EQ(bits[0], 0u);
+    EXPECT_TRUE(mask.may_end());
+    mask.accept('{');
+    stream->on_token('{');
+    mask.accept('}');
+    EXPECT_EQ(form->told, "{}");
+  }
 }
 
 TEST(AnswerStream, GathersTextAndUsage) {

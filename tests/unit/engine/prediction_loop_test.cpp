@@ -75,13 +75,15 @@ class PredictionLoopTest : public testing::Test {
  protected:
   void make(Speculation speculation, uint32_t context = 2048) {
     loop = std::make_unique<RequestLoop>(
-        SchedulerOptions{.step_tokens_max = 32,
-                         .sequences_max = 2,
-                         .context_tokens = context,
-                         .blocks = context / 2,
-                         .block_tokens = 4,
-                         .logit_rows_max = 32},
-        kVocabulary, counter, [this] { return counter.time; }, speculation, &counter);
+        RequestLoopOptions{.scheduler = {.step_tokens_max = 32,
+                                         .sequences_max = 2,
+                                         .context_tokens = context,
+                                         .blocks = context / 2,
+                                         .block_tokens = 4,
+                                         .logit_rows_max = 32},
+                           .vocabulary = kVocabulary,
+                           .speculation = speculation},
+        counter, [this] { return counter.time; }, &counter);
   }
   std::shared_ptr<Reader> submit(Request request) {
     auto reader = std::make_shared<Reader>();

@@ -21,9 +21,25 @@ class Script : public StepRunner {
   int throw_at = -1, throws = 1;
   int runs = 0;
   bool no_numbers = false;
+  std::vector<size_t> steps;  // how many tokens each had
+  int runs_with_hidden = 0;
 
+  // Of a token t at position p: [t, p].
+  Result<std::span<const float>> run_with_hidden(const Batch& batch) override {
+    ++runs_with_hidden;
+    hidden_.clear();
+    for (size_t i = 0; i < batch.tokens.size(); ++i) {
+      hidden_.push_back(no_numbers ? std::nanf("") : static_cast<float>(batch.tokens[i]));
+      hidden_.push_back(static_cast<float>(batch.layout.positions[i]));
+    }
+    return run(batch);
+  }
+  Result<std::span<const float>> hidden(uint32_t first, uint32_t count) override {
+    return std::span<const float>(hidden_).subspan(2 * first, 2 * count);
+  }
   Result<std::span<const float>> run(const Batch& batch) override {
     const int this_run = runs++;
+    steps.push_back(batch.tokens.size());
     if (throw_at >= 0 && this_run >= throw_at && this_run < throw_at + throws) {
       throw std::bad_alloc();
     }
@@ -38,7 +54,7 @@ class Script : public StepRunner {
   }
 
  private:
-  std::vector<float> logits_;
+  std::vector<float> logits_, hidden_;
   size_t next_ = 0;
 };
 
@@ -52,6 +68,11 @@ struct Reader : TokenSink {
   bool throws = false;
   std::function<void()> at_end;
 
+  void on_embedding(std::span<const float> given) override {
+    if (throws) throw std::bad_alloc();
+    embedding.assign(given.begin(), given.end());
+  }
+  std::vector<float> embedding;
   void on_log_probabilities(const LogProbabilities& given) override {
     places.push_back(tokens.size());
     chosen.push_back(given.chosen);
@@ -85,7 +106,9 @@ class RequestLoopTest : public testing::Test {
     options.block_tokens = 4;
     options.blocks = 4 * options.sequences_max;
     options.step_tokens_max = 8;
-    loop = std::make_unique<RequestLoop>(options, kVocabulary, script, [this] { return time; });
+    loop = std::make_unique<RequestLoop>(
+        RequestLoopOptions{.scheduler = options, .vocabulary = kVocabulary, .hidden_width = 2},
+        script, [this] { return time; });
   }
 
   std::shared_ptr<Reader> submit(Request request) {
@@ -431,6 +454,46 @@ TEST_F(RequestLoopTest, LogProbabilitiesGoWithTheDrawnTokens) {
   EXPECT_NEAR(reader->top[2][0].log_probability, likeliest, 1e-6);
 }
 
+// In company, in chunks, with its beginning in the cache: always the mean of all its states.
+TEST_F(RequestLoopTest, AnEmbeddingIsTheMeanOfThePromptsStates) {
+  make({.sequences_max = 3});
+  const auto answer = submit({.prompt = {2, 3, 4, 5, 6}, .max_tokens = 6});
+  ASSERT_TRUE(loop->step());
+  EXPECT_EQ(script.runs_with_hidden, 0);
+  const auto first = submit({.prompt = {2, 3, 4, 5, 6, 7, 8, 9, 9}, .embedding = true});
+  const auto second = submit({.prompt = {4}, .embedding = true});
+  run();
+  EXPECT_EQ(first->embedding, (std::vector<float>{53.0f / 9, 4.0f}));
+  EXPECT_EQ(second->embedding, (std::vector<float>{4, 0}));
+  for (const auto& reader : {first, second}) {
+    EXPECT_EQ(reader->reason, FinishReason::kEndToken);
+    EXPECT_TRUE(reader->tokens.empty());
+    EXPECT_EQ(reader->usage.cached_tokens, 0u);
+    EXPECT_EQ(reader->usage.answer_tokens, 0u);
+  }
+  EXPECT_EQ(answer->tokens.size(), 6u);
+  EXPECT_TRUE(answer->embedding.empty());
+  const int runs = script.runs_with_hidden;
+  submit({.max_tokens = 3});
+  run();
+  EXPECT_EQ(script.runs_with_hidden, runs);
+}
+
+TEST_F(RequestLoopTest, AnEmbeddingMayFailAlone) {
+  make({.sequences_max = 3});
+  auto forgetful = submit({.prompt = {2, 3}, .embedding = true});
+  forgetful->throws = true;
+  const auto other = submit({.prompt = {2, 3}, .embedding = true});
+  run();
+  EXPECT_EQ(forgetful->reason, FinishReason::kFailed);
+  EXPECT_EQ(other->reason, FinishReason::kEndToken);
+  script.no_numbers = true;
+  const auto damaged = submit({.prompt = {2, 3}, .embedding = true});
+  run();
+  EXPECT_EQ(damaged->reason, FinishReason::kFailed);
+  EXPECT_NE(damaged->error.find("no number"), std::string::npos);
+}
+
 TEST_F(RequestLoopTest, RefusalsHaveAKind) {
   make({.sequences_max = 1, .waiting_max = 1});
   const auto kind_of = [&](Request request) {
@@ -529,13 +592,15 @@ class SpeculatingLoopTest : public testing::Test {
 
   void make(Speculation speculation, uint32_t context = 256, uint32_t sequences = 1) {
     loop = std::make_unique<RequestLoop>(
-        SchedulerOptions{.step_tokens_max = 32,
-                         .sequences_max = sequences,
-                         .context_tokens = context,
-                         .blocks = context / 4 * sequences,
-                         .block_tokens = 4,
-                         .logit_rows_max = 32},
-        kVocabulary, counter, [this] { return counter.time; }, speculation);
+        RequestLoopOptions{.scheduler = {.step_tokens_max = 32,
+                                         .sequences_max = sequences,
+                                         .context_tokens = context,
+                                         .blocks = context / 4 * sequences,
+                                         .block_tokens = 4,
+                                         .logit_rows_max = 32},
+                           .vocabulary = kVocabulary,
+                           .speculation = speculation},
+        counter, [this] { return counter.time; });
   }
 
   std::shared_ptr<Reader> submit(Request request) {
@@ -632,6 +697,39 @@ TEST_F(SpeculatingLoopTest, AMaskHoldsInsideGuesses) {
     EXPECT_EQ(reader->reason, FinishReason::kEndToken) << reader->error;
     EXPECT_EQ(reader->usage.drafted_tokens > 0, speculation != Speculation::kOff);
     EXPECT_EQ(reader->usage.accepted_tokens > 8, speculation != Speculation::kOff);
+  }
+}
+
+TEST_F(SpeculatingLoopTest, EmbeddingsWantHiddenStates) {
+  const auto refused =
+      loop->submit({.prompt = {1}, .sink = std::make_shared<Reader>(), .embedding = true});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, RefusalKind::kInvalid);
+}
+
+// A step takes a second, and a tenth more for each token beyond the first.
+TEST_F(SpeculatingLoopTest, ATargetKeepsPromptsInBounds) {
+  counter.token_seconds = 0.1;
+  loop = std::make_unique<RequestLoop>(RequestLoopOptions{.scheduler = {.step_tokens_max = 64,
+                                                                        .sequences_max = 4,
+                                                                        .context_tokens = 2048,
+                                                                        .blocks = 2048,
+                                                                        .block_tokens = 4},
+                                                          .vocabulary = kVocabulary,
+                                                          .step_seconds_target = 4},
+                                       counter, [this] { return counter.time; });
+  const auto answering = submit({.max_tokens = 300});
+  ASSERT_TRUE(loop->step());
+  std::vector<TokenId> prompt(1500);
+  for (size_t i = 0; i < prompt.size(); ++i) prompt[i] = static_cast<TokenId>(mix_bits(i) % 8);
+  const auto late = submit({.prompt = prompt, .max_tokens = 1});
+  run();
+  EXPECT_EQ(answering->tokens.size(), 300u);
+  EXPECT_EQ(late->tokens.size(), 1u);
+  const auto chunks = std::span(counter.steps).subspan(8, 20);
+  for (const size_t tokens : chunks) {
+    EXPECT_LE(tokens, 40u);
+    EXPECT_GE(tokens, 17u);
   }
 }
 

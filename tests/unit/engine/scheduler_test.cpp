@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <numeric>
 
 namespace hadal {
@@ -317,6 +318,115 @@ TEST(SchedulerTurns, SentBackIsNotSentToTheEnd) {
   ASSERT_FALSE(step.empty());
   EXPECT_EQ(step.sequences.front(), 2u);
   for (const SequenceId id : step.begun) EXPECT_NE(id, 2u) << "it has been begun before";
+  scheduler.abort_step();
+}
+
+TEST(SchedulerTurns, WhoIsCancelledLeavesNoGap) {
+  Scheduler scheduler(kOneByOne);
+  const auto add = [&](SequenceId id, uint64_t key) {
+    ASSERT_TRUE(scheduler.add(id, prompt_of(2), {.answer_max = 1, .fairness_key = key}));
+  };
+  for (SequenceId id = 1; id <= 5; ++id) add(id, 7);
+  for (SequenceId id = 11; id <= 13; ++id) add(id, 8);
+  for (SequenceId id = 1; id <= 3; ++id) EXPECT_TRUE(scheduler.cancel(id));
+  add(6, 7);
+  EXPECT_EQ(order_of_turns(scheduler), (std::vector<SequenceId>{4, 11, 5, 12, 13, 6}));
+}
+
+constexpr SchedulerOptions kLong{.step_tokens_max = 8,
+                                 .sequences_max = 4,
+                                 .waiting_max = 20,
+                                 .context_tokens = 64,
+                                 .blocks = 64,
+                                 .block_tokens = 4};
+
+TEST(SchedulerTurns, ALongPromptHoldsUpNobodyElsesShortOne) {
+  Scheduler scheduler(kLong);
+  const auto add = [&](SequenceId id, uint32_t tokens, uint64_t key) {
+    ASSERT_TRUE(scheduler.add(id, prompt_of(tokens, static_cast<TokenId>(100 * id)),
+                              {.answer_max = 8, .fairness_key = key}));
+  };
+  add(1, 40, 7);
+  Step step = scheduler.next_step();
+  EXPECT_EQ(counts(step), (std::vector<uint32_t>{8}));
+  go_on(scheduler, step);
+  add(2, 40, 7);
+  add(3, 3, 8);
+  step = scheduler.next_step();
+  EXPECT_EQ(ids(step.sequences), (std::vector<SequenceId>{1, 3}));
+  EXPECT_EQ(counts(step), (std::vector<uint32_t>{5, 3}));  // the half, and what was left
+  EXPECT_EQ(ids(step.begun), (std::vector<SequenceId>{3}));
+  EXPECT_EQ(step.prompt_tokens, 8u);
+  EXPECT_EQ(step.answering, 0u);
+  go_on(scheduler, step);
+  step = scheduler.next_step();
+  EXPECT_EQ(counts(step), (std::vector<uint32_t>{7, 1}));
+  EXPECT_EQ(step.prompt_tokens, 7u);
+  EXPECT_EQ(step.answering, 1u);
+  go_on(scheduler, step);
+
+  // Others of key 8 pass the second of key 7 while its first is computed; then it is its turn.
+  std::vector<SequenceId> begun;
+  for (SequenceId id = 4; std::ranges::count(begun, 2u) == 0; ++id) {
+    ASSERT_LT(id, 20u);
+    add(id, 3, 8);
+    step = scheduler.next_step();
+    begun.insert(begun.end(), step.begun.begin(), step.begun.end());
+    std::vector<Continuation> next(step.samples.size(), {.finished = true});
+    const TokenId token = 99;
+    for (size_t i = 0; i < next.size(); ++i) {
+      if (step.samples[i] == 1) next[i] = {.tokens = {&token, 1}};
+    }
+    scheduler.commit(next);
+  }
+  EXPECT_GE(begun.size(), 4u);
+  // A newcomer waits for one or two of each, whatever the second has missed.
+  add(50, 3, 9);
+  size_t before = 0;
+  for (bool found = false; !found; ++before) {
+    ASSERT_LT(before, 5u);
+    step = scheduler.next_step();
+    found = std::ranges::find(step.begun, 50u) != step.begun.end();
+    scheduler.commit(std::vector<Continuation>(step.samples.size(), {.finished = true}));
+  }
+}
+
+TEST(Scheduler, BoundsHoldWhileAnybodyAnswers) {
+  Scheduler scheduler(kLong);
+  const StepBounds bounds{.prompt_tokens_max = 3, .sequences_max = 2};
+  ASSERT_TRUE(scheduler.add(1, prompt_of(6), {.answer_max = 20}));
+  Step step = scheduler.next_step(nullptr, bounds);
+  EXPECT_EQ(counts(step), (std::vector<uint32_t>{6}));  // nobody waits for a next token yet
+  go_on(scheduler, step);
+  ASSERT_TRUE(scheduler.add(2, prompt_of(10, 100), {.answer_max = 20}));
+  ASSERT_TRUE(scheduler.add(3, prompt_of(2, 200), {.answer_max = 20}));
+  for (const uint32_t chunk : {3u, 3u, 3u}) {
+    step = scheduler.next_step(nullptr, bounds);
+    EXPECT_EQ(counts(step), (std::vector<uint32_t>{1, chunk}));
+    go_on(scheduler, step);
+  }
+  step = scheduler.next_step(nullptr, bounds);
+  EXPECT_EQ(counts(step), (std::vector<uint32_t>{1, 1})) << "the third has to wait";
+  scheduler.abort_step();
+  step = scheduler.next_step();
+  EXPECT_EQ(counts(step), (std::vector<uint32_t>{1, 1, 2}));
+  scheduler.abort_step();
+}
+
+TEST(Scheduler, WhoWantsHiddenStatesTakesNothingFromTheCache) {
+  Scheduler scheduler(kLong);
+  ASSERT_TRUE(scheduler.add(1, prompt_of(8), {.answer_max = 1}));
+  scheduler.commit(
+      std::vector<Continuation>(scheduler.next_step().samples.size(), {.finished = true}));
+  ASSERT_TRUE(scheduler.add(2, prompt_of(8), {.answer_max = 1, .wants_hidden = true}));
+  Step step = scheduler.next_step();
+  EXPECT_TRUE(step.wants_hidden);
+  EXPECT_EQ(counts(step), (std::vector<uint32_t>{8}));
+  scheduler.commit(std::vector<Continuation>(step.samples.size(), {.finished = true}));
+  ASSERT_TRUE(scheduler.add(3, prompt_of(8), {.answer_max = 1}));
+  step = scheduler.next_step();
+  EXPECT_FALSE(step.wants_hidden);
+  EXPECT_EQ(counts(step), (std::vector<uint32_t>{4}));
   scheduler.abort_step();
 }
 
