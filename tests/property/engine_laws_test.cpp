@@ -4,16 +4,53 @@
 // reference device, where equal means equal.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 
 #include "device/registry.h"
 #include "engine/engine.h"
+#include "engine/random.h"
 
 namespace hadal {
 namespace {
 
+// Half of the vocabulary, another half at each place.
+class HalfMask : public TokenMask {
+ public:
+  HalfMask(uint64_t seed, uint32_t vocabulary) : seed_(seed), vocabulary_(vocabulary) {}
+  bool allows(size_t place, TokenId token) const {
+    return mix_bits(seed_ + mix_bits(place * vocabulary_ + static_cast<uint64_t>(token))) % 2 == 0;
+  }
+  void allowed(std::span<uint32_t> bits) override {
+    std::ranges::fill(bits, 0u);
+    for (TokenId token = 0; token < static_cast<TokenId>(vocabulary_); ++token) {
+      const auto id = static_cast<uint32_t>(token);
+      if (allows(place_, token)) bits[id / 32] |= 1u << (id % 32);
+    }
+  }
+  void accept(TokenId) override { ++place_; }
+  bool may_end() const override { return false; }
+
+ private:
+  uint64_t seed_;
+  uint32_t vocabulary_;
+  size_t place_ = 0;
+};
+
 struct Reader : TokenSink {
   std::vector<TokenId> tokens;
+  std::vector<float> log_probabilities;  // chosen and top, one behind the other
+  std::vector<float> embedding;
+  void on_log_probabilities(const LogProbabilities& given) override {
+    log_probabilities.push_back(given.chosen.log_probability);
+    for (const TokenProbability& each : given.top) {
+      log_probabilities.push_back(each.log_probability);
+      log_probabilities.push_back(static_cast<float>(each.token));
+    }
+  }
+  void on_embedding(std::span<const float> given) override {
+    embedding.assign(given.begin(), given.end());
+  }
   FinishReason reason{};
   Usage usage;
   bool finished = false;
@@ -105,6 +142,108 @@ TEST_P(EngineLaws, AnAnswerIsTheSameInAnyCompanyAndInAnySteps) {
   }
 }
 
+// With masks, biases, penalties and log probabilities, beside requests for embeddings, guessed or
+// not: the same answers and the same figures, bit for bit.
+TEST_P(EngineLaws, WhatARequestAsksForIsItsOwnAffair) {
+  constexpr uint32_t kRequests = 8;
+  const auto submit_kind = [&](Engine& engine, uint32_t i) {
+    auto reader = std::make_shared<Reader>();
+    Request request = {.prompt = prompt_of(engine, i, 5 + 9 * i),
+                       .sampling = {.temperature = i % 3 == 0 ? 0.0f : 1.0f, .seed = i},
+                       .max_tokens = 25,
+                       .sink = reader,
+                       .fairness_key = i % 3};
+    if (i % 2 == 1) request.top_log_probabilities = i;
+    if (i % 4 < 2) request.mask = std::make_shared<HalfMask>(i, engine.info().vocabulary);
+    if (i % 3 != 1) request.logit_bias = {{7, 3.5f}, {static_cast<TokenId>(i), -100}};
+    if (i == 5) request.sampling.repetition_penalty = 1.2f;
+    request.embedding = i == 4 || i == 6;
+    const auto id = engine.submit(std::move(request));
+    EXPECT_TRUE(id) << id.error().message;
+    return reader;
+  };
+  std::vector<std::shared_ptr<Reader>> alone;
+  for (uint32_t i = 0; i < kRequests; ++i) {
+    auto engine = open({.step_tokens_max = 512, .embeddings = true});
+    ASSERT_TRUE(engine);
+    alone.push_back(submit_kind(*engine, i));
+    run(*engine);
+    const Reader& reader = *alone.back();
+    EXPECT_EQ(reader.embedding.size(), i == 4 || i == 6 ? engine->info().embedding_width : 0);
+    EXPECT_EQ(reader.tokens.size(), i == 4 || i == 6 ? 0 : 25);
+    const HalfMask mask(i, engine->info().vocabulary);
+    for (size_t place = 0; i % 4 < 2 && place < reader.tokens.size(); ++place) {
+      ASSERT_TRUE(mask.allows(place, reader.tokens[place]));
+    }
+  }
+  for (const EngineOptions& options :
+       {EngineOptions{.sequences_max = 8, .step_tokens_max = 512, .embeddings = true},
+        EngineOptions{.sequences_max = 3,
+        .step_tokens_max = 11,
+        .speculation = Speculation::kNgramAlways,
+        .target_itl_ms = 0.001,
+        .embeddings = true}}) {
+    auto engine = open(options);
+    ASSERT_TRUE(engine);
+    std::vector<std::shared_ptr<Reader>> readers;
+    for (uint32_t i = 0; i < kRequests; ++i) {
+      readers.push_back(submit_kind(*engine, i));
+      ASSERT_TRUE(engine->step());
+    }
+    run(*engine);
+    for (uint32_t i = 0; i < kRequests; ++i) {
+      EXPECT_EQ(readers[i]->tokens, alone[i]->tokens) << "request " << i;
+      EXPECT_EQ(readers[i]->log_probabilities, alone[i]->log_probabilities) << "request " << i;
+      EXPECT_EQ(readers[i]->embedding, alone[i]->embedding) << "request " << i;
+    }
+    EXPECT_EQ(engine->status().blocks_held, 0u);
+  }
+}
+
+// The pooled states are those that the logits come from, and another prompt has others.
+TEST_P(EngineLaws, EmbeddingsTellPromptsApart) {
+  auto engine = open({.embeddings = true});
+  ASSERT_TRUE(engine);
+  std::vector<std::vector<float>> embeddings;
+  for (const uint32_t seed : {1u, 1u, 2u}) {
+    auto reader = std::make_shared<Reader>();
+    ASSERT_TRUE(engine->submit(
+        {.prompt = prompt_of(*engine, seed, 40), .sink = reader, .embedding = true}));
+    run(*engine);
+    EXPECT_EQ(reader->reason, FinishReason::kEndToken);
+    embeddings.push_back(reader->embedding);
+  }
+  EXPECT_EQ(embeddings[0], embeddings[1]);
+  EXPECT_NE(embeddings[0], embeddings[2]);
+  auto plain = open({});
+  ASSERT_TRUE(plain);
+  const auto refused = plain->submit(
+      {.prompt = prompt_of(*plain, 1, 4), .sink = std::make_shared<Reader>(), .embedding = true});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, RefusalKind::kInvalid);
+}
+
+TEST_P(EngineLaws, ASaltHidesWhatOthersHaveAsked) {
+  auto engine = open({});
+  ASSERT_TRUE(engine);
+  std::vector<std::shared_ptr<Reader>> readers;
+  for (const uint64_t salt : {1u, 2u, 1u, 0u}) {
+    auto reader = std::make_shared<Reader>();
+    ASSERT_TRUE(engine->submit({.prompt = prompt_of(*engine, 9, 60),
+                                .sampling = {.temperature = 1, .seed = 3},
+                                .max_tokens = 10,
+                                .sink = reader,
+                                .cache_salt = salt}));
+    run(*engine);
+    readers.push_back(reader);
+  }
+  EXPECT_EQ(readers[0]->usage.cached_tokens, 0u);
+  EXPECT_EQ(readers[1]->usage.cached_tokens, 0u);
+  EXPECT_GT(readers[2]->usage.cached_tokens, 0u);
+  EXPECT_EQ(readers[3]->usage.cached_tokens, 0u);
+  for (const auto& reader : readers) EXPECT_EQ(reader->tokens, readers[0]->tokens);
+}
+
 TEST_P(EngineLaws, AKnownPrefixChangesTheTimeAndNothingElse) {
   auto engine = open({});
   ASSERT_TRUE(engine);
@@ -173,7 +312,8 @@ TEST_P(EngineLaws, ScoredLogitsAreTheAnswersLogits) {
 
 INSTANTIATE_TEST_SUITE_P(All, EngineLaws,
                          testing::Values("models/stories260K.gguf", "golden/llama/model.gguf",
-                                         "golden/qwen2/model.gguf", "golden/qwen3-yarn/model.gguf"),
+                                         "golden/qwen2/model.gguf", "golden/qwen3-yarn/model.gguf",
+                                         "golden/deepseek-v3-mtp/model.gguf"),
                          [](const auto& info) {
                            std::string name = info.param;
                            for (char& letter : name) {
