@@ -1,4 +1,6 @@
-// The formats that are held to exactly, each as a pattern.
+// The formats, each as a pattern of which every text is of the format. Of email, hostname and uri,
+// whose full grammars no two readers agree on, the ordinary ones: ASCII, no quoted local parts, no
+// addresses in brackets, http and https.
 #include <array>
 #include <string>
 #include <utility>
@@ -21,8 +23,14 @@ namespace {
 #define HADAL_IPV4 HADAL_BYTE "(?:\\." HADAL_BYTE "){3}"
 #define HADAL_GROUP "[0-9A-Fa-f]{1,4}"
 #define HADAL_LAST "(?:" HADAL_GROUP ":" HADAL_GROUP "|" HADAL_IPV4 ")"  // the last 32 bits
+// RFC 1123: at most four labels of at most 61 characters, so 253 in all are kept; never two hyphens
+// side by side, which only encoded names have (RFC 5891).
+#define HADAL_LABEL "[A-Za-z0-9](?:-?[A-Za-z0-9]){0,30}"
+#define HADAL_HOST HADAL_LABEL "(?:\\." HADAL_LABEL "){0,3}"
+// RFC 5322's dot-atom, at most 62 characters of the 64 that RFC 5321 allows.
+#define HADAL_ATOM "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,20}"
 
-constexpr std::array<std::pair<std::string_view, const char*>, 8> kFormats = {{
+constexpr std::array<std::pair<std::string_view, const char*>, 11> kFormats = {{
     {"date", "^" HADAL_DATE "$"},
     {"time", "^" HADAL_TIME "$"},
     {"date-time", "^" HADAL_DATE "[Tt]" HADAL_TIME "$"},
@@ -41,6 +49,13 @@ constexpr std::array<std::pair<std::string_view, const char*>, 8> kFormats = {{
              ":){0,3}" HADAL_GROUP ")?::" HADAL_GROUP ":" HADAL_LAST "|(?:(?:" HADAL_GROUP
              ":){0,4}" HADAL_GROUP ")?::" HADAL_LAST "|(?:(?:" HADAL_GROUP ":){0,5}" HADAL_GROUP
              ")?::" HADAL_GROUP "|(?:(?:" HADAL_GROUP ":){0,6}" HADAL_GROUP ")?::)$"},
+    {"hostname", "^" HADAL_HOST "$"},
+    {"email", "^" HADAL_ATOM "(?:\\." HADAL_ATOM "){0,2}@" HADAL_HOST "$"},
+    // RFC 3986.
+    {"uri",
+     "^https?://" HADAL_HOST "(?::\\d{1,5})?(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*)*"
+     "(?:\\?(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*)?"
+     "(?:#(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*)?$"},
     // RFC 6901.
     {"json-pointer", "^(?:/(?:[^~/]|~[01])*)*$"},
 }};
@@ -51,6 +66,9 @@ constexpr std::array<std::pair<std::string_view, const char*>, 8> kFormats = {{
 #undef HADAL_IPV4
 #undef HADAL_GROUP
 #undef HADAL_LAST
+#undef HADAL_LABEL
+#undef HADAL_HOST
+#undef HADAL_ATOM
 
 }  // namespace
 
@@ -62,7 +80,7 @@ const char* pattern_of_format(std::string_view format) {
 }
 
 std::string_view known_formats() {
-  return "date, time, date-time, duration, uuid, ipv4, ipv6, json-pointer";
+  return "date, time, date-time, duration, uuid, ipv4, ipv6, hostname, email, uri, json-pointer";
 }
 
 }  // namespace hadal

@@ -21,6 +21,7 @@
 //     digits, none where they are bounded; whole numbers are written without a point;
 //   - undeclared keys beside declared ones are written without escapes, strings with a pattern or
 //     format with those they must have;
+//   - of formats, the ordinary texts (pattern.h);
 //   - values are nested at most kAnswerDepthMax deep.
 // An undeclared key may come twice.
 #pragma once

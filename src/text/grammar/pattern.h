@@ -21,9 +21,9 @@ struct PatternLimits {
 Result<Dfa> compile_pattern(std::string_view pattern, const PatternLimits& limits,
                             WorkBudget& budget);
 
-// The texts that are as RFC 3339, RFC 4122 and so on have it; null: no such format, or one that
-// cannot be held to exactly. As a pattern. Leap seconds are left out, fractions of seconds have at
-// most nine digits.
+// Texts of a format, as a pattern: all that it matches are as RFC 3339, RFC 4122 and so on have it;
+// null: no such format, or one that is not supported. Leap seconds are left out, fractions of
+// seconds have at most nine digits; of email, hostname and uri only the ordinary ones.
 const char* pattern_of_format(std::string_view format);
 
 // The names of the formats: "date, time, ..."

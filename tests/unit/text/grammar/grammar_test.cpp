@@ -222,7 +222,7 @@ TEST(Grammar, RefusalsNameKeywordAndPlace) {
       {R"({"multipleOf":3})", "'multipleOf'"},
       {R"({"if":{}})", "'if'"},
       {R"({"optional":true})", "'optional'"},
-      {R"({"format":"email"})", "#: the format 'email' is not supported; these are: date"},
+      {R"({"format":"idn-email"})", "#: the format 'idn-email' is not supported; these are: date"},
       {R"j({"pattern":"(?=a)"})j", "looking ahead"},
       {R"({"pattern":"(a)\\1"})", "\\1"},
       {R"({"pattern":"\\bword"})", "\\b"},

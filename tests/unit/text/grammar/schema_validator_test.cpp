@@ -57,6 +57,23 @@ bool is_time(const std::string& text) {
   return hour < 24 && minute < 60 && (second < 60 || (second == 60 && utc == 1439));
 }
 
+bool is_host(const std::string& text) {
+  if (text.empty() || text.size() > 253 || text.back() == '.') return false;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find('.', begin), text.size());
+    const std::string label = text.substr(begin, end - begin);
+    if (label.empty() || label.size() > 63 || label.front() == '-' || label.back() == '-' ||
+        label.find_first_not_of(
+            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") !=
+            std::string::npos ||
+        label.substr(0, 4).ends_with("--")) {
+      return false;
+    }
+    begin = end + 1;
+  }
+  return true;
+}
+
 bool is_of_format(const std::string& format, const std::string& text) {
   if (format == "date") return is_date(text);
   if (format == "time") return is_time(text);
@@ -89,6 +106,20 @@ bool is_of_format(const std::string& format, const std::string& text) {
       }
     }
     return true;
+  }
+  if (format == "hostname") return is_host(text);
+  if (format == "email") {
+    const size_t at = text.rfind('@');
+    constexpr const char* kLocal = "^[\\w!#$%&'*+/=?^`{|}~-]+(\\.[\\w!#$%&'*+/=?^`{|}~-]+)*$";
+    return at != std::string::npos && at > 0 && at <= 64 && is_host(text.substr(at + 1)) &&
+           is_found(kLocal, text.substr(0, at));
+  }
+  if (format == "uri") {
+    constexpr const char* kCharacters =
+        "^[a-zA-Z][a-zA-Z0-9+.-]*:([\\w.~!$&'()*+,;=:@/?#\\[\\]-]|%[0-9a-fA-F]{2})*$";
+    return is_found(kCharacters, text) && std::count(text.begin(), text.end(), '#') <= 1 &&
+           (!is_found("^https?:", text) ||
+            is_found("^https?://([^/?#@\\[\\]]*@)?[^/?#:@\\[\\]]+(:[0-9]*)?([/?#].*)?$", text));
   }
   throw std::runtime_error("format " + format);
 }
