@@ -54,7 +54,8 @@ struct GenerationOptions {
   std::vector<std::string> stop;
   bool parse_thinking = true;
   std::optional<uint32_t>
-      thinking_budget;  // after this many tokens of thinking, </think> is forced
+      thinking_budget;      // after this many tokens of thinking, </think> is forced
+  bool ignore_end = false;  // the model's end tokens end nothing: for measuring
   // As in Request. The mask holds for the answer itself: thinking is free, and cannot end it.
   std::vector<LogitBias> logit_bias;
   std::optional<uint32_t> top_log_probabilities;

@@ -20,6 +20,10 @@ GenerationOptions ChatJob::generation(const SamplingOptions& defaults) const {
   options.stop = stop;
   options.parse_thinking = parse_thinking;
   options.thinking_budget = thinking_budget;
+  options.ignore_end = ignore_end;
+  options.logit_bias = logit_bias;
+  options.top_log_probabilities = top_logprobs;
+  options.cache_salt = options.fairness_key = cache_salt;
   return options;
 }
 

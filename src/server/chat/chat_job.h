@@ -20,10 +20,14 @@ struct ChatJob {
   std::string prompt;
   std::vector<TokenId> prompt_tokens;
 
-  nlohmann::ordered_json tools;      // a list, or null; what the model may call
-  nlohmann::ordered_json variables;  // an object, or null; for the chat template
-  std::optional<std::string> required_tool;
-  bool must_call_tool = false;
+  nlohmann::ordered_json tools;  // a list, or null: what the model may call, as templates know it
+  // How it is held to that: it may, it must, or it must call this one.
+  enum class ToolChoice : uint8_t { kAuto, kRequired, kNamed } tool_choice = ToolChoice::kAuto;
+  std::string named_tool;
+  bool one_call_only = false;
+
+  // The answer's form: JSON Schema text; "": free.
+  std::string schema;
 
   uint32_t choices = 1;
   std::optional<double> temperature, top_p, min_p, repetition_penalty, presence_penalty,
@@ -32,12 +36,15 @@ struct ChatJob {
   std::optional<uint64_t> seed;  // choice i: seed + i
   uint32_t max_tokens = 0;       // 0: until the context is full
   std::vector<std::string> stop;
+  std::vector<LogitBias> logit_bias;
+  std::optional<uint32_t> top_logprobs;  // none: no log probabilities
+  bool ignore_end = false;
 
   Thinking thinking = Thinking::kModelDefault;
   std::optional<uint32_t> thinking_budget;
   bool parse_thinking = true;
 
-  uint64_t cache_salt = 0;
+  uint64_t cache_salt = 0;  // and fairness key: who asks
 
   // The model's own defaults with what the job says put over them.
   GenerationOptions generation(const SamplingOptions& defaults) const;

@@ -4,6 +4,10 @@
 #include <new>
 #include <optional>
 #include <random>
+#include <utility>
+
+#include "server/chat/fields.h"
+#include "server/chat/tools.h"
 
 namespace hadal {
 
@@ -32,45 +36,92 @@ ChatFinish finish_of(const Answer& answer, size_t calls) {
 // One choice's answer on its way to the reader. Keeps the run alive until its end.
 class ChatRun::ChoiceSink : public AnswerSink {
  public:
-  ChoiceSink(std::shared_ptr<ChatRun> run, uint32_t choice, std::string_view calls_template)
-      : run_(std::move(run)), choice_(choice) {
-    if (!calls_template.empty()) calls_.emplace(calls_template);
+  ChoiceSink(std::shared_ptr<ChatRun> run, uint32_t choice)
+      : run_(std::move(run)),
+        choice_(choice),
+        one_call_only_(run_->job_.one_call_only),
+        tokenizer_(*run_->lease_->generator().tokenizer()) {
+    if (run_->job_.tools.is_array() && !run_->must_call()) {
+      calls_.emplace(run_->lease_->generator().chat_template_source());
+    }
+  }
+
+  void on_log_probabilities(const LogProbabilities& given) override {
+    ChatTokenLogprobs& entry = logprobs_.emplace_back();
+    entry.chosen = named(given.chosen);
+    for (const TokenProbability& other : given.top) entry.top.push_back(named(other));
   }
 
   bool on_delta(const TextDelta& delta) override {
-    ChatDelta told{.thinking = delta.thinking, .text = delta.answer, .calls = {}};
-    if (calls_) take(calls_->push(delta.answer), told);
-    if (told.thinking.empty() && told.text.empty() && told.calls.empty()) return true;
-    return run_->tell_delta(choice_, told);
+    ChatDelta told{.thinking = delta.thinking};
+    if (calls_) {
+      take_calls(calls_->push(delta.answer), told);
+    } else if (run_->must_call()) {
+      call_text_ += delta.answer;
+    } else {
+      told.text = delta.answer;
+    }
+    const bool wanted = tell(std::move(told));
+    return wanted && !enough_;
   }
 
   void on_finish(Answer answer, std::string_view error) override {
     const auto run = std::move(run_);
-    if (answer.reason == FinishReason::kFailed) {
-      return run->tell_error(
-          {.kind = ErrorKind::kFailed, .message = std::string(error), .field = {}});
+    if (answer.reason == FinishReason::kCancelled && enough_) {
+      answer.reason = FinishReason::kEndToken;
     }
-    if (answer.reason == FinishReason::kCancelled) {
-      return run->tell_error(
-          {.kind = ErrorKind::kUnavailable, .message = "the answer was cancelled", .field = {}});
+    if (answer.reason == FinishReason::kFailed || answer.reason == FinishReason::kCancelled) {
+      const bool failed = answer.reason == FinishReason::kFailed;
+      return run->tell_error({.kind = failed ? ErrorKind::kFailed : ErrorKind::kUnavailable,
+                              .message = failed ? std::string(error) : "the answer was cancelled",
+                              .field = {}});
     }
-    if (calls_) {
-      ChatDelta rest;
-      take(calls_->finish(), rest);
-      if (!rest.text.empty() || !rest.calls.empty()) run->tell_delta(choice_, rest);
+    ChatDelta rest;
+    if (calls_ && !enough_) take_calls(calls_->finish(), rest);
+    if (run->must_call()) {
+      if (auto call = read_call(call_text_)) {
+        rest.calls.push_back(std::move(*call));
+        ++made_;
+      } else {
+        rest.text = std::move(call_text_);
+      }
     }
-    run->tell_finish(choice_, answer, calls_ ? calls_->calls() : 0);
+    rest.logprobs = std::move(logprobs_);
+    if (!rest.empty()) run->tell_delta(choice_, rest);
+    run->tell_finish(choice_, answer, made_);
   }
 
  private:
-  static void take(ToolCallDelta&& delta, ChatDelta& told) {
+  ChatLogprob named(const TokenProbability& given) const {
+    return {.bytes = std::string(tokenizer_.token_bytes(given.token)),
+            .log_probability = given.log_probability};
+  }
+
+  bool tell(ChatDelta told) {
+    if (!told.thinking.empty() || !told.text.empty()) told.logprobs = std::exchange(logprobs_, {});
+    return told.empty() || run_->tell_delta(choice_, told);
+  }
+
+  void take_calls(ToolCallDelta&& delta, ChatDelta& told) {
+    if (enough_) return;
     told.text = std::move(delta.text);
     told.calls = std::move(delta.calls);
+    made_ += told.calls.size();
+    if (made_ == 0 || !one_call_only_) return;
+    told.calls.resize(1);
+    made_ = 1;
+    enough_ = true;
   }
 
   std::shared_ptr<ChatRun> run_;
   const uint32_t choice_;
-  std::optional<ToolCallStream> calls_;
+  const bool one_call_only_;
+  const Tokenizer& tokenizer_;
+  std::optional<ToolCallStream> calls_;  // in the model's own form
+  std::string call_text_;                // where a call must be made
+  std::vector<ChatTokenLogprobs> logprobs_;
+  size_t made_ = 0;      // calls
+  bool enough_ = false;  // the one call that was wanted is there
 };
 
 ChatRun::ChatRun(ChatJob job, std::shared_ptr<ChatReader> reader)
@@ -112,11 +163,18 @@ RequestResult<void> ChatRun::submit_all() {
     if (over_) return {};
     choices_left_ = job_.choices;
   }
+  if (auto checked = check_tools(); !checked) return checked;
   auto places = lease_->take_places(job_.choices);
   if (!places) return tl::unexpected(places.error());
   places_ = std::move(*places);
   auto prompt = make_prompt();
   if (!prompt) return tl::unexpected(prompt.error());
+  std::vector<std::shared_ptr<TokenMask>> masks;
+  for (uint32_t choice = 0; choice < job_.choices; ++choice) {
+    auto mask = make_mask(*prompt);
+    if (!mask) return tl::unexpected(mask.error());
+    masks.push_back(std::move(*mask));
+  }
   {
     std::lock_guard lock(mutex_);
     if (over_) return {};
@@ -125,11 +183,10 @@ RequestResult<void> ChatRun::submit_all() {
   }
   GenerationOptions options = job_.generation(lease_->sampling());
   if (!job_.seed) options.sampling.seed = std::random_device{}();
-  std::string_view calls_template;
-  if (job_.tools.is_array()) calls_template = lease_->generator().chat_template_source();
   for (uint32_t choice = 0; choice < job_.choices; ++choice) {
-    auto id = lease_->submit(
-        *prompt, options, std::make_shared<ChoiceSink>(shared_from_this(), choice, calls_template));
+    options.mask = std::move(masks[choice]);
+    auto id =
+        lease_->submit(*prompt, options, std::make_shared<ChoiceSink>(shared_from_this(), choice));
     if (!id) return tl::unexpected(id.error());
     ++options.sampling.seed;
     std::unique_lock lock(mutex_);
@@ -143,14 +200,32 @@ RequestResult<void> ChatRun::submit_all() {
   return {};
 }
 
-RequestResult<Prompt> ChatRun::make_prompt() const {
+// A model that was not made for tools would not see them.
+RequestResult<void> ChatRun::check_tools() const {
+  if (!job_.tools.is_array()) return {};
+  const std::string& source = lease_->generator().chat_template_source();
+  const bool reads_calls = must_call() || ToolCallStream(source).looks_for_calls();
+  if (reads_calls && source.find("tools") != std::string::npos) return {};
+  return refuse_field(
+      ErrorKind::kUnsupported, "tools",
+      fmt::format("{} was not made for tools: its chat template knows none", lease_->name()));
+}
+
+// null: the answer is free.
+RequestResult<std::shared_ptr<TokenMask>> ChatRun::make_mask(const Prompt&) {
+  if (job_.schema.empty() && !must_call()) return std::shared_ptr<TokenMask>();
+  return refuse_field(ErrorKind::kUnsupported, must_call() ? "tool_choice" : "response_format",
+                      "this server cannot hold an answer to a form");
+}
+
+RequestResult<Prompt> ChatRun::make_prompt() {
   const Generator& generator = lease_->generator();
   Result<Prompt> prompt = Prompt{};
   if (job_.messages) {
+    shape_past_calls(*job_.messages, generator.chat_template_source());
     const ChatOptions options{.thinking = job_.thinking,
                               .now_seconds = now_seconds(),
-                              .tools = job_.tools.is_array() ? &job_.tools : nullptr,
-                              .variables = job_.variables.is_object() ? &job_.variables : nullptr};
+                              .tools = job_.tools.is_array() ? &job_.tools : nullptr};
     prompt = generator.chat_prompt(*job_.messages, options);
   } else if (!job_.prompt_tokens.empty()) {
     prompt->tokens = job_.prompt_tokens;

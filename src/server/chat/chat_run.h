@@ -24,10 +24,24 @@ struct ChatStart {
   uint32_t prompt_tokens = 0;
 };
 
+struct ChatLogprob {
+  std::string bytes;  // of the token; may be part of a character
+  float log_probability = 0;
+};
+struct ChatTokenLogprobs {
+  ChatLogprob chosen;
+  std::vector<ChatLogprob> top;  // likeliest first
+};
+
 // A piece of one choice's answer. Texts are whole UTF-8 characters.
 struct ChatDelta {
   std::string thinking, text;
   std::vector<ToolCall> calls;
+  std::vector<ChatTokenLogprobs> logprobs;  // of tokens whose text is in this piece or comes soon
+
+  bool empty() const {
+    return thinking.empty() && text.empty() && calls.empty() && logprobs.empty();
+  }
 };
 
 enum class ChatFinish : uint8_t {
@@ -69,7 +83,10 @@ class ChatRun : public std::enable_shared_from_this<ChatRun> {
 
   void begin(RequestResult<ModelLease> lease);
   RequestResult<void> submit_all();
-  RequestResult<Prompt> make_prompt() const;
+  RequestResult<Prompt> make_prompt();
+  RequestResult<void> check_tools() const;
+  RequestResult<std::shared_ptr<TokenMask>> make_mask(const Prompt& prompt);
+  bool must_call() const { return job_.tool_choice != ChatJob::ToolChoice::kAuto; }
   bool tell_delta(uint32_t choice, const ChatDelta& delta);
   void tell_finish(uint32_t choice, const Answer& answer, size_t calls);
   void tell_error(const RequestError& error);

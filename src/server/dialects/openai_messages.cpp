@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "server/chat/fields.h"
+#include "server/dialects/openai_tools.h"
 
 namespace hadal {
 namespace {
@@ -65,7 +66,9 @@ RequestResult<void> set_content(Message& message, const Json& value) {
 }
 
 RequestResult<void> set_tool_calls(Message& message, const Json& value) {
-  message.out["tool_calls"] = value;
+  auto calls = read_past_calls(value, field_path(message.path, "tool_calls"));
+  if (!calls) return tl::unexpected(calls.error());
+  message.out["tool_calls"] = std::move(*calls);
   return {};
 }
 

@@ -1,5 +1,6 @@
 #include "server/dialects/openai_reply.h"
 
+#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -41,11 +42,64 @@ Json usage_json(const ChatUsage& usage) {
           {"completion_tokens_details", {{"reasoning_tokens", usage.thinking_tokens}}}};
 }
 
+// A token may be part of a character: dump() writes U+FFFD then, and the bytes stand beside it.
+Json bytes_json(const std::string& bytes) {
+  Json list = Json::array();
+  for (const char c : bytes) list.push_back(static_cast<unsigned char>(c));
+  return list;
+}
+
+// JSON has no infinities.
+double finite(float log_probability) {
+  return std::max<double>(log_probability, -9999.0);
+}
+
+Json logprob_json(const ChatLogprob& token) {
+  return {{"token", token.bytes},
+          {"logprob", finite(token.log_probability)},
+          {"bytes", bytes_json(token.bytes)}};
+}
+
+Json chat_logprobs_json(const std::vector<ChatTokenLogprobs>& tokens) {
+  Json content = Json::array();
+  for (const ChatTokenLogprobs& token : tokens) {
+    Json entry = logprob_json(token.chosen);
+    Json top = Json::array();
+    for (const ChatLogprob& other : token.top) top.push_back(logprob_json(other));
+    entry["top_logprobs"] = std::move(top);
+    content.push_back(std::move(entry));
+  }
+  Json result = Json::object();
+  result["content"] = std::move(content);
+  return result;
+}
+
+// offset: of the first token in the text, in bytes.
+Json completion_logprobs_json(const std::vector<ChatTokenLogprobs>& tokens, size_t offset) {
+  Json result = {{"tokens", Json::array()},
+                 {"token_logprobs", Json::array()},
+                 {"top_logprobs", Json::array()},
+                 {"text_offset", Json::array()}};
+  for (const ChatTokenLogprobs& token : tokens) {
+    result["tokens"].push_back(token.chosen.bytes);
+    result["token_logprobs"].push_back(finite(token.chosen.log_probability));
+    Json top = Json::object();
+    for (const ChatLogprob& other : token.top) {
+      top[other.bytes] = finite(other.log_probability);
+    }
+    result["top_logprobs"].push_back(std::move(top));
+    result["text_offset"].push_back(offset);
+    offset += token.chosen.bytes.size();
+  }
+  return result;
+}
+
 // What both forms share: id, time, model.
 class OpenAiReply : public ChatReader {
  public:
   OpenAiReply(const OpenAiRequest& request, std::shared_ptr<Exchange> exchange)
       : chat_(request.chat),
+        logprobs_(request.logprobs),
         choices_(request.job.choices),
         echo_(request.echo ? request.job.prompt : ""),
         exchange_(std::move(exchange)),
@@ -61,7 +115,13 @@ class OpenAiReply : public ChatReader {
     return {{"id", id_}, {"object", object}, {"created", created_}, {"model", model_}};
   }
 
-  const bool chat_;
+  // Of the tokens given; null where none were asked for.
+  Json logprobs_json(const std::vector<ChatTokenLogprobs>& tokens, size_t offset) const {
+    if (!logprobs_) return nullptr;
+    return chat_ ? chat_logprobs_json(tokens) : completion_logprobs_json(tokens, offset);
+  }
+
+  const bool chat_, logprobs_;
   const uint32_t choices_;
   const std::string echo_;
   const std::shared_ptr<Exchange> exchange_;
@@ -88,6 +148,7 @@ class WholeReply : public OpenAiReply {
     answer.thinking += delta.thinking;
     answer.text += delta.text;
     for (const ToolCall& call : delta.calls) answer.calls.push_back(call_json(call));
+    answer.logprobs.insert(answer.logprobs.end(), delta.logprobs.begin(), delta.logprobs.end());
     return true;
   }
 
@@ -110,6 +171,7 @@ class WholeReply : public OpenAiReply {
   struct Answered {
     std::string thinking, text;
     Json calls = Json::array();
+    std::vector<ChatTokenLogprobs> logprobs;
     ChatFinish finish = ChatFinish::kStop;
   };
 
@@ -127,7 +189,7 @@ class WholeReply : public OpenAiReply {
     } else {
       choice["text"] = echo_ + answer.text;
     }
-    choice["logprobs"] = nullptr;
+    choice["logprobs"] = logprobs_json(answer.logprobs, echo_.size());
     choice["finish_reason"] = finish_word(answer.finish);
     return choice;
   }
@@ -140,7 +202,7 @@ class StreamedReply : public OpenAiReply {
   StreamedReply(const OpenAiRequest& request, std::shared_ptr<Exchange> exchange)
       : OpenAiReply(request, std::move(exchange)),
         include_usage_(request.include_usage),
-        calls_(choices_) {}
+        told_(choices_) {}
 
   void on_start(const ChatStart& start) override {
     OpenAiReply::on_start(start);
@@ -152,14 +214,19 @@ class StreamedReply : public OpenAiReply {
   }
 
   bool on_delta(uint32_t choice, const ChatDelta& delta) override {
-    if (!chat_) return send_text(choice, delta.text, nullptr);
+    Choice& told = told_[choice];
+    const Json logprobs = logprobs_json(delta.logprobs, echo_.size() + told.bytes);
+    for (const ChatTokenLogprobs& token : delta.logprobs) told.bytes += token.chosen.bytes.size();
+    if (!chat_) return send_text(choice, delta.text, nullptr, logprobs);
     bool wanted = true;
     if (!delta.thinking.empty()) {
       wanted = send(choice, {{"reasoning_content", delta.thinking}}, nullptr);
     }
-    if (!delta.text.empty()) wanted = send(choice, {{"content", delta.text}}, nullptr);
+    if (!delta.text.empty() || !delta.logprobs.empty()) {
+      wanted = send(choice, {{"content", delta.text}}, nullptr, logprobs);
+    }
     for (const ToolCall& call : delta.calls) {
-      Json entry = {{"index", calls_[choice]++}};
+      Json entry = {{"index", told.calls++}};
       entry.update(call_json(call));
       wanted = send(choice, {{"tool_calls", Json::array({entry})}}, nullptr);
     }
@@ -194,16 +261,16 @@ class StreamedReply : public OpenAiReply {
  private:
   const char* object() const { return chat_ ? "chat.completion.chunk" : "text_completion"; }
 
-  bool send(uint32_t choice, Json delta, Json finish) {
+  bool send(uint32_t choice, Json delta, Json finish, Json logprobs = nullptr) {
     return send_choice({{"index", choice},
                         {"delta", std::move(delta)},
-                        {"logprobs", nullptr},
+                        {"logprobs", std::move(logprobs)},
                         {"finish_reason", std::move(finish)}});
   }
-  bool send_text(uint32_t choice, const std::string& text, Json finish) {
+  bool send_text(uint32_t choice, const std::string& text, Json finish, Json logprobs = nullptr) {
     return send_choice({{"index", choice},
                         {"text", text},
-                        {"logprobs", nullptr},
+                        {"logprobs", std::move(logprobs)},
                         {"finish_reason", std::move(finish)}});
   }
   bool send_choice(Json choice) {
@@ -214,7 +281,11 @@ class StreamedReply : public OpenAiReply {
   }
 
   const bool include_usage_;
-  std::vector<uint32_t> calls_;  // told so far, of each choice
+  struct Choice {
+    uint32_t calls = 0;
+    size_t bytes = 0;  // of the tokens whose log probabilities were told
+  };
+  std::vector<Choice> told_;
 };
 
 }  // namespace

@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <cmath>
 
 #include "server/chat/fields.h"
 #include "server/chat/json_text.h"
 #include "server/dialects/openai_messages.h"
+#include "server/dialects/openai_tools.h"
 
 namespace hadal {
 namespace {
@@ -62,9 +65,113 @@ RequestResult<void> set_stop(OpenAiRequest& request, const Json& value) {
   return {};
 }
 
+RequestResult<void> set_logit_bias(OpenAiRequest& request, const Json& value) {
+  const auto wrong = [](std::string_view why) {
+    return refuse_field(ErrorKind::kInvalid, "logit_bias", fmt::format("logit_bias {}", why));
+  };
+  if (value.size() > kLimits.logit_biases_max) return wrong("has too many tokens");
+  for (const auto& [token, bias] : value.items()) {
+    TokenId id = 0;
+    const char* const end = token.data() + token.size();
+    const auto [stopped, error] = std::from_chars(token.data(), end, id);
+    if (error != std::errc() || stopped != end || id < 0) {
+      return wrong("must map token numbers to biases");
+    }
+    const double number = bias.is_number() ? bias.get<double>() : NAN;
+    if (!(number >= -100 && number <= 100)) return wrong("has a bias that is not from -100 to 100");
+    request.job.logit_bias.push_back({id, static_cast<float>(number)});
+  }
+  return {};
+}
+
+RequestResult<void> set_tools(OpenAiRequest& request, const Json& value) {
+  request.tools = value;
+  return {};
+}
+RequestResult<void> set_tool_choice(OpenAiRequest& request, const Json& value) {
+  request.tool_choice = value;
+  return {};
+}
+RequestResult<void> set_parallel_calls(OpenAiRequest& request, const Json& value) {
+  request.job.one_call_only = !value.get<bool>();
+  return {};
+}
+RequestResult<void> set_response_format(OpenAiRequest& request, const Json& value) {
+  return read_response_format(value, request.job);
+}
+
+void switch_thinking(OpenAiRequest& request, bool on) {
+  request.job.thinking = on ? Thinking::kOn : Thinking::kOff;
+}
+RequestResult<void> set_thinking_flag(OpenAiRequest& request, const Json& value) {
+  switch_thinking(request, value.get<bool>());
+  return {};
+}
+RequestResult<void> set_template_variables(OpenAiRequest& request, const Json& value) {
+  static constexpr OpenAiField kFields[] = {
+      {{"enable_thinking", FieldType::kBoolean}, set_thinking_flag},
+      {{"thinking", FieldType::kBoolean}, set_thinking_flag},
+  };
+  return read_fields<OpenAiRequest>(value, kFields, request, "chat_template_kwargs");
+}
+
+// An effort is a budget of thinking.
+RequestResult<void> set_reasoning_effort(OpenAiRequest& request, const Json& value) {
+  static constexpr struct {
+    std::string_view name;
+    bool on;
+    uint32_t budget;  // 0: none
+  } kEfforts[] = {{"none", false, 0},     {"minimal", true, 256}, {"low", true, 1024},
+                  {"medium", true, 8192}, {"high", true, 0},      {"xhigh", true, 0}};
+  for (const auto& effort : kEfforts) {
+    if (value != effort.name) continue;
+    switch_thinking(request, effort.on);
+    if (effort.budget > 0) request.job.thinking_budget = effort.budget;
+    return {};
+  }
+  return refuse_field(ErrorKind::kInvalid, "reasoning_effort",
+                      "reasoning_effort must be none, minimal, low, medium, high or xhigh");
+}
+
+// DeepSeek's switch: {"type": "enabled"}; with Anthropic's budget.
+RequestResult<void> set_thinking_type(OpenAiRequest& request, const Json& value) {
+  if (value != "enabled" && value != "disabled") {
+    return refuse_field(ErrorKind::kInvalid, "thinking.type",
+                        "thinking.type must be enabled or disabled");
+  }
+  switch_thinking(request, value == "enabled");
+  return {};
+}
+RequestResult<void> set_thinking_budget(OpenAiRequest& request, const Json& value) {
+  request.job.thinking_budget = static_cast<uint32_t>(value.get<double>());
+  return {};
+}
+RequestResult<void> set_thinking(OpenAiRequest& request, const Json& value) {
+  static constexpr OpenAiField kFields[] = {
+      {{"type", FieldType::kText, 0, 64}, set_thinking_type},
+      {{"budget_tokens", FieldType::kWhole, 0, kTokensMax}, set_thinking_budget},
+  };
+  return read_fields<OpenAiRequest>(value, kFields, request, "thinking");
+}
+
+RequestResult<void> set_completion_logprobs(OpenAiRequest& request, const Json& value) {
+  request.logprobs = true;
+  request.job.top_logprobs = static_cast<uint32_t>(value.get<double>());
+  return {};
+}
+RequestResult<void> set_top_logprobs(OpenAiRequest& request, const Json& value) {
+  request.job.top_logprobs = static_cast<uint32_t>(value.get<double>());
+  return {};
+}
+RequestResult<void> set_ignore_end(OpenAiRequest& request, const Json& value) {
+  request.job.ignore_end = value.get<bool>();
+  return {};
+}
+
 RequestResult<void> set_stream_options(OpenAiRequest& request, const Json& value) {
   static constexpr OpenAiField kFields[] = {
       {{"include_usage", FieldType::kBoolean}, set_flag<&OpenAiRequest::include_usage>},
+      {{"include_obfuscation", FieldType::kBoolean}},  // lengths on a loopback tell nobody anything
   };
   return read_fields<OpenAiRequest>(value, kFields, request, "stream_options");
 }
@@ -97,11 +204,14 @@ RequestResult<void> set_prompt(OpenAiRequest& request, const Json& value) {
   return {};
 }
 
-// A field that may only have the value it has anyway.
-template <bool Accepted>
-RequestResult<void> only(OpenAiRequest&, const Json& value) {
-  if (value.get<bool>() == Accepted) return {};
-  return refuse(ErrorKind::kUnsupported, "only {} can be honoured here", Accepted);
+// Fields that only some values of can be honoured.
+RequestResult<void> refuse_storing(OpenAiRequest&, const Json& value) {
+  if (!value.get<bool>()) return {};
+  return refuse_field(ErrorKind::kUnsupported, "store", "store: this server keeps no answers");
+}
+RequestResult<void> text_only(OpenAiRequest&, const Json& value) {
+  if (value == Json::array({"text"})) return {};
+  return refuse_field(ErrorKind::kUnsupported, "modalities", "modalities: only text can be had");
 }
 
 // What chat and completions share.
@@ -121,12 +231,27 @@ constexpr std::array kSharedFields = std::to_array<OpenAiField>({
      set_number<&ChatJob::repetition_penalty>},
     {{"presence_penalty", FieldType::kNumber, -2, 2}, set_number<&ChatJob::presence_penalty>},
     {{"frequency_penalty", FieldType::kNumber, -2, 2}, set_number<&ChatJob::frequency_penalty>},
+    {{"logit_bias", FieldType::kObject}, set_logit_bias},
+    {{"ignore_eos", FieldType::kBoolean}, set_ignore_end},
     {{"user", FieldType::kText, 0, 1024}},
 });
 
 constexpr std::array kChatOnly = std::to_array<OpenAiField>({
     {{"messages", FieldType::kList, 1, kLimits.messages_max}, set_messages},
     {{"max_completion_tokens", FieldType::kWhole, 1, kTokensMax}, set_whole<&ChatJob::max_tokens>},
+    {{"tools", FieldType::kList, 0, kLimits.tools_max}, set_tools},
+    {{"tool_choice", FieldType::kAny}, set_tool_choice},
+    {{"parallel_tool_calls", FieldType::kBoolean}, set_parallel_calls},
+    {{"response_format", FieldType::kObject}, set_response_format},
+    {{"logprobs", FieldType::kBoolean}, set_flag<&OpenAiRequest::logprobs>},
+    {{"top_logprobs", FieldType::kWhole, 0, kLimits.top_logprobs_max}, set_top_logprobs},
+    {{"reasoning_effort", FieldType::kText, 0, 64}, set_reasoning_effort},
+    {{"thinking", FieldType::kObject}, set_thinking},
+    {{"thinking_budget", FieldType::kWhole, 0, kTokensMax}, set_thinking_budget},
+    {{"enable_thinking", FieldType::kBoolean}, set_thinking_flag},
+    {{"chat_template_kwargs", FieldType::kObject}, set_template_variables},
+    {{"store", FieldType::kBoolean}, refuse_storing},
+    {{"modalities", FieldType::kList, 1, 8}, text_only},
     {{"metadata", FieldType::kObject}},
     {{"safety_identifier", FieldType::kText, 0, 1024}},
     {{"prompt_cache_key", FieldType::kText, 0, 1024}},
@@ -136,6 +261,8 @@ constexpr std::array kChatOnly = std::to_array<OpenAiField>({
 constexpr std::array kCompletionOnly = std::to_array<OpenAiField>({
     {{"prompt", FieldType::kAny}, set_prompt},
     {{"echo", FieldType::kBoolean}, set_flag<&OpenAiRequest::echo>},
+    {{"logprobs", FieldType::kWhole, 0, 5}, set_completion_logprobs},
+    {{"best_of", FieldType::kWhole, 1, 1}},
 });
 
 template <size_t A, size_t B>
@@ -164,8 +291,27 @@ RequestResult<OpenAiRequest> read(std::string_view body, bool chat,
 
 RequestResult<OpenAiRequest> read_openai_chat(std::string_view body) {
   auto request = read(body, true, kChatFields);
-  if (request && !request->job.messages) {
+  if (!request) return request;
+  ChatJob& job = request->job;
+  if (!job.messages) {
     return refuse_field(ErrorKind::kInvalid, "messages", "the request has no messages");
+  }
+  if (request->logprobs) {
+    job.top_logprobs = job.top_logprobs.value_or(0);
+  } else if (job.top_logprobs) {
+    return refuse_field(ErrorKind::kInvalid, "top_logprobs", "top_logprobs needs logprobs: true");
+  }
+  if (request->tools.is_array()) {
+    if (auto tools = read_tools(request->tools, job); !tools) return tl::unexpected(tools.error());
+  }
+  if (!request->tool_choice.is_null()) {
+    if (auto choice = read_tool_choice(request->tool_choice, job); !choice) {
+      return tl::unexpected(choice.error());
+    }
+  }
+  if (!job.schema.empty() && job.tools.is_array()) {
+    return refuse_field(ErrorKind::kUnsupported, "response_format",
+                        "response_format cannot be honoured together with tools");
   }
   return request;
 }

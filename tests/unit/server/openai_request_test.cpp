@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "server/chat/tools.h"
+
 namespace hadal {
 namespace {
 
@@ -69,6 +71,42 @@ TEST(OpenAiRequest, EachFieldHasItsBounds) {
       {"stop", {"\"x\"", "[\"x\"]", "[]"}, {"\"\"", "[\"\"]", "[1]", "3", "{}"}},
       {"model", {"\"x\""}, {"1", "[]"}},
       {"user", {"\"x\""}, {"1"}},
+      {"logprobs", {"true", "false"}, {"1", "\"x\""}},
+      {"top_logprobs", {}, {"-1", "21", "5"}},  // without logprobs
+      {"logit_bias",
+       {"{}", "{\"5\": -100, \"6\": 100}"},
+       {"[]", "{\"x\": 1}", "{\"-1\": 1}", "{\"1.5\": 1}", "{\"5\": 100.1}", "{\"5\": -101}",
+        "{\"5\": null}", "{\"99999999999\": 1}", "{\"\": 1}"}},
+      {"reasoning_effort", {"\"none\"", "\"low\"", "\"high\""}, {"\"max\"", "1"}},
+      {"thinking",
+       {"{\"type\": \"enabled\"}", "{\"type\": \"disabled\", \"budget_tokens\": 5}"},
+       {"true", "{\"type\": \"x\"}", "{\"budget_tokens\": -1}", "{\"mood\": 1}"}},
+      {"thinking_budget", {"0", "16777216"}, {"-1", "16777217", "0.5"}},
+      {"enable_thinking", {"true"}, {"1"}},
+      {"chat_template_kwargs",
+       {"{}", "{\"enable_thinking\": false}", "{\"thinking\": true}"},
+       {"[]", "{\"enable_thinking\": 1}", "{\"messages\": []}", "{\"bos_token\": \"x\"}"}},
+      {"store", {"false"}, {"true", "1"}},
+      {"modalities", {"[\"text\"]"}, {"[\"audio\"]", "[\"text\", \"audio\"]", "[]", "\"text\""}},
+      {"ignore_eos", {"true"}, {"1"}},
+      {"parallel_tool_calls", {"true", "false"}, {"1"}},
+      {"tools",
+       {"[]"},
+       {"{}", "[3]", "[{}]", "[{\"type\": \"function\"}]",
+        "[{\"type\": \"web\", \"function\": {\"name\": \"f\"}}]",
+        "[{\"type\": \"function\", \"function\": {\"name\": \"\"}}]",
+        "[{\"type\": \"function\", \"function\": {\"name\": 3}}]",
+        "[{\"function\": {\"name\": \"f\"}}, {\"function\": {\"name\": \"f\"}}]"}},
+      {"tool_choice",
+       {"\"none\"", "\"auto\""},
+       {"\"required\"", "\"x\"", "3", "{}",
+        "{\"type\": \"function\", \"function\": {\"name\": \"f\"}}"}},
+      {"response_format",
+       {"{\"type\": \"text\"}", "{\"type\": \"json_object\"}",
+        "{\"type\": \"json_schema\", \"json_schema\": {\"name\": \"x\", \"schema\": {}}}"},
+       {"{}", "\"json\"", "{\"type\": \"xml\"}", "{\"type\": \"json_schema\"}",
+        "{\"type\": \"json_schema\", \"json_schema\": {\"schema\": 3}}",
+        "{\"type\": \"json_schema\", \"json_schema\": {\"name\": \"x\"}}"}},
   };
   for (const auto& row : kCases) {
     for (const char* value : row.good) {
@@ -81,6 +119,97 @@ TEST(OpenAiRequest, EachFieldHasItsBounds) {
       EXPECT_EQ(http_status(request.error().kind), 400u);
     }
     EXPECT_TRUE(read_with(row.field, "null")) << row.field;
+  }
+}
+
+TEST(OpenAiRequest, ThinkingCanBeAskedForInManyWays) {
+  const auto thinking = [](const std::string& field, const std::string& value) {
+    const auto request = read_with(field, value);
+    return request ? std::pair(request->job.thinking, request->job.thinking_budget.value_or(0))
+                   : std::pair(Thinking::kModelDefault, UINT32_MAX);
+  };
+  using Asked = std::pair<Thinking, uint32_t>;
+  EXPECT_EQ(thinking("reasoning_effort", "\"none\""), Asked(Thinking::kOff, 0));
+  EXPECT_EQ(thinking("reasoning_effort", "\"low\""), Asked(Thinking::kOn, 1024));
+  EXPECT_EQ(thinking("reasoning_effort", "\"high\""), Asked(Thinking::kOn, 0));
+  EXPECT_EQ(thinking("thinking", "{\"type\": \"enabled\", \"budget_tokens\": 7}"),
+            Asked(Thinking::kOn, 7));
+  EXPECT_EQ(thinking("enable_thinking", "false"), Asked(Thinking::kOff, 0));
+  EXPECT_EQ(thinking("chat_template_kwargs", "{\"thinking\": false}"), Asked(Thinking::kOff, 0));
+  EXPECT_EQ(thinking("thinking_budget", "9"), Asked(Thinking::kModelDefault, 9));
+  EXPECT_EQ(thinking("user", "\"x\""), Asked(Thinking::kModelDefault, 0));
+}
+
+constexpr const char* kTools =
+    R"([{"type": "function", "function": {"name": "f", "strict": true, "parameters":
+        {"properties": {"x": {"type": "integer"}}}}},
+        {"type": "function", "function": {"name": "g"}}])";
+
+RequestResult<OpenAiRequest> read_with_tools(const std::string& more) {
+  return read_openai_chat(fmt::format(
+      R"({{"messages": [{{"role": "user", "content": "hi"}}], "tools": {}{}}})", kTools, more));
+}
+
+TEST(OpenAiRequest, ToolsAreReadAndChosen) {
+  const auto free = read_with_tools("");
+  ASSERT_TRUE(free) << free.error().message;
+  EXPECT_EQ(free->job.tools.size(), 2u);
+  EXPECT_EQ(free->job.tools[1].dump(), R"({"type":"function","function":{"name":"g"}})");
+  EXPECT_EQ(free->job.tool_choice, ChatJob::ToolChoice::kAuto);
+  EXPECT_FALSE(free->job.one_call_only);
+
+  const auto none = read_with_tools(R"(, "tool_choice": "none")");
+  ASSERT_TRUE(none);
+  EXPECT_TRUE(none->job.tools.is_null());
+
+  const auto required = read_with_tools(R"(, "tool_choice": "required")");
+  ASSERT_TRUE(required);
+  EXPECT_EQ(required->job.tool_choice, ChatJob::ToolChoice::kRequired);
+  EXPECT_EQ(Json::parse(call_schema(required->job))["anyOf"].size(), 2u);
+
+  const auto named = read_with_tools(
+      R"(, "tool_choice": {"type": "function", "function": {"name": "f"}},
+           "parallel_tool_calls": false)");
+  ASSERT_TRUE(named) << named.error().message;
+  EXPECT_TRUE(named->job.one_call_only);
+  EXPECT_EQ(call_schema(named->job),
+            R"({"type":"object","properties":{"name":{"const":"f"},"arguments":{"properties":)"
+            R"({"x":{"type":"integer"}},"type":"object"}},"required":["name","arguments"],)"
+            R"("additionalProperties":false})");
+
+  EXPECT_FALSE(
+      read_with_tools(R"(, "tool_choice": {"type": "function", "function": {"name": "h"}})"));
+  EXPECT_FALSE(read_with_tools(R"(, "response_format": {"type": "json_object"})"));
+}
+
+TEST(OpenAiRequest, PastCallsAreShapedAsTheTemplateWants) {
+  const auto request = read_openai_chat(R"({"messages": [{"role": "assistant", "content": null,
+    "tool_calls": [{"id": "c", "type": "function", "index": 0,
+                    "function": {"name": "f", "arguments": "{\"b\": 1, \"a\": 2}"}}]},
+    {"role": "tool", "tool_call_id": "c", "content": "3"}]})");
+  ASSERT_TRUE(request) << request.error().message;
+  Json messages = *request->job.messages;
+  EXPECT_EQ(messages[0]["content"], "");
+  EXPECT_EQ(messages[0]["tool_calls"][0]["function"]["arguments"], "{\"b\": 1, \"a\": 2}");
+  shape_past_calls(messages, "{{ call.function.arguments }}");
+  EXPECT_TRUE(messages[0]["tool_calls"][0]["function"]["arguments"].is_string());
+  shape_past_calls(messages, "{{ call.function.arguments | tojson }}");
+  EXPECT_EQ(messages[0]["tool_calls"][0]["function"]["arguments"].dump(), R"({"b":1,"a":2})");
+  for (const char* calls : {"3", "[3]", "[{}]", R"([{"function": {"name": "f", "arguments": {}}}])",
+                            R"([{"function": {"arguments": "{}"}}])"}) {
+    EXPECT_FALSE(read_openai_chat(fmt::format(
+        R"({{"messages": [{{"role": "assistant", "content": "", "tool_calls": {}}}]}})", calls)));
+  }
+}
+
+TEST(Tools, ACallThatMustBeMadeIsRead) {
+  const auto call = read_call(R"({"name": "f", "arguments": {"x": 1}})");
+  ASSERT_TRUE(call);
+  EXPECT_EQ(call->name, "f");
+  EXPECT_EQ(call->arguments, R"({"x":1})");
+  for (const char* text : {"", "{", "[]", R"({"name": "f"})", R"({"name": 3, "arguments": {}})",
+                           R"({"name": "f", "arguments": {"x")"}) {
+    EXPECT_FALSE(read_call(text)) << text;
   }
 }
 

@@ -1,0 +1,208 @@
+#include "server/dialects/openai_tools.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "server/chat/fields.h"
+
+namespace hadal {
+namespace {
+
+constexpr double kNameBytesMax = 128, kTextBytesMax = 1 << 20;
+
+struct Object {
+  Json out = Json::object();
+  std::string type, name, schema;
+  const Json* function = nullptr;
+};
+
+RequestResult<void> set_type(Object& object, const Json& value) {
+  object.type = value.get<std::string>();
+  return {};
+}
+RequestResult<void> set_name(Object& object, const Json& value) {
+  object.name = value.get<std::string>();
+  object.out["name"] = value;
+  return {};
+}
+RequestResult<void> set_description(Object& object, const Json& value) {
+  object.out["description"] = value;
+  return {};
+}
+RequestResult<void> set_parameters(Object& object, const Json& value) {
+  object.out["parameters"] = value;
+  return {};
+}
+RequestResult<void> set_arguments(Object& object, const Json& value) {
+  object.out["arguments"] = value;
+  return {};
+}
+RequestResult<void> set_function(Object& object, const Json& value) {
+  object.function = &value;
+  return {};
+}
+RequestResult<void> set_id(Object& object, const Json& value) {
+  object.out["id"] = value;
+  return {};
+}
+RequestResult<void> set_schema(Object& object, const Json& value) {
+  object.schema = value.dump();
+  return {};
+}
+
+constexpr Field<Object> kOuterFields[] = {
+    {{"type", FieldType::kText, 0, 64}, set_type},
+    {{"function", FieldType::kObject}, set_function},
+    {{"id", FieldType::kText, 0, 256}, set_id},
+    {{"index", FieldType::kWhole, 0, 1e6}},
+};
+constexpr Field<Object> kToolFields[] = {
+    {{"name", FieldType::kText, 1, kNameBytesMax}, set_name},
+    {{"description", FieldType::kText, 0, kTextBytesMax}, set_description},
+    {{"parameters", FieldType::kObject}, set_parameters},
+    {{"strict", FieldType::kBoolean}},
+};
+constexpr Field<Object> kCallFields[] = {
+    {{"name", FieldType::kText, 1, kNameBytesMax}, set_name},
+    {{"arguments", FieldType::kText, 0, kTextBytesMax}, set_arguments},
+};
+constexpr Field<Object> kChosenFields[] = {
+    {{"name", FieldType::kText, 1, kNameBytesMax}, set_name},
+};
+constexpr Field<Object> kFormatFields[] = {
+    {{"type", FieldType::kText, 0, 64}, set_type},
+    {{"json_schema", FieldType::kObject}, set_function},
+};
+constexpr Field<Object> kSchemaFields[] = {
+    {{"name", FieldType::kText, 0, kNameBytesMax}, set_name},
+    {{"description", FieldType::kText, 0, kTextBytesMax}, set_description},
+    {{"schema", FieldType::kObject}, set_schema},
+    {{"strict", FieldType::kBoolean}},
+};
+
+// {"type": "function", "function": {"name", ...}}: the inner object by `fields`.
+RequestResult<Object> read_function(const Json& value, std::span<const Field<Object>> fields,
+                                    const std::string& path) {
+  if (!value.is_object()) {
+    return refuse_field(ErrorKind::kInvalid, path, fmt::format("{} must be an object", path));
+  }
+  Object outer;
+  if (auto read = read_fields<Object>(value, kOuterFields, outer, path); !read) {
+    return tl::unexpected(read.error());
+  }
+  if (!outer.type.empty() && outer.type != "function") {
+    const std::string field = field_path(path, "type");
+    return refuse_field(ErrorKind::kUnsupported, field,
+                        fmt::format("{} must be \"function\"", field));
+  }
+  const std::string inner_path = field_path(path, "function");
+  if (outer.function == nullptr) {
+    return refuse_field(ErrorKind::kInvalid, inner_path, fmt::format("{} is missing", inner_path));
+  }
+  Object inner;
+  if (auto read = read_fields<Object>(*outer.function, fields, inner, inner_path); !read) {
+    return tl::unexpected(read.error());
+  }
+  if (inner.name.empty()) {
+    return refuse_field(ErrorKind::kInvalid, field_path(inner_path, "name"),
+                        fmt::format("{} has no name", inner_path));
+  }
+  Object result;
+  result.name = inner.name;
+  if (outer.out.contains("id")) result.out["id"] = outer.out["id"];
+  result.out["type"] = "function";
+  result.out["function"] = std::move(inner.out);
+  return result;
+}
+
+bool has_tool(const Json& tools, const std::string& name) {
+  return std::ranges::any_of(tools,
+                             [&](const Json& tool) { return tool["function"]["name"] == name; });
+}
+
+}  // namespace
+
+RequestResult<void> read_tools(const Json& tools, ChatJob& job) {
+  if (tools.empty()) return {};
+  Json result = Json::array();
+  for (size_t i = 0; i < tools.size(); ++i) {
+    const std::string path = fmt::format("tools[{}]", i);
+    auto tool = read_function(tools[i], kToolFields, path);
+    if (!tool) return tl::unexpected(tool.error());
+    if (has_tool(result, tool->name)) {
+      return refuse_field(ErrorKind::kInvalid, path,
+                          fmt::format("{} has the name of another", path));
+    }
+    result.push_back(std::move(tool->out));
+  }
+  job.tools = std::move(result);
+  return {};
+}
+
+RequestResult<void> read_tool_choice(const Json& choice, ChatJob& job) {
+  const auto wrong = [](std::string_view why) {
+    return refuse_field(ErrorKind::kInvalid, "tool_choice", fmt::format("tool_choice {}", why));
+  };
+  if (choice.is_string()) {
+    if (choice == "auto") return {};
+    if (choice == "none") {
+      job.tools = nullptr;
+      return {};
+    }
+    if (choice != "required") return wrong("must be none, auto, required or a function");
+    job.tool_choice = ChatJob::ToolChoice::kRequired;
+  } else {
+    auto named = read_function(choice, kChosenFields, "tool_choice");
+    if (!named) return tl::unexpected(named.error());
+    if (!job.tools.is_array() || !has_tool(job.tools, named->name)) {
+      return wrong("names a function that is not among the tools");
+    }
+    job.tool_choice = ChatJob::ToolChoice::kNamed;
+    job.named_tool = named->name;
+  }
+  if (!job.tools.is_array()) return wrong("asks for a call, but there are no tools");
+  return {};
+}
+
+RequestResult<void> read_response_format(const Json& format, ChatJob& job) {
+  Object object;
+  if (auto read = read_fields<Object>(format, kFormatFields, object, "response_format"); !read) {
+    return read;
+  }
+  if (object.type == "text") return {};
+  if (object.type == "json_object") {
+    job.schema = R"({"type":"object"})";
+    return {};
+  }
+  if (object.type != "json_schema") {
+    return refuse_field(ErrorKind::kInvalid, "response_format.type",
+                        "response_format.type must be text, json_object or json_schema");
+  }
+  const std::string path = "response_format.json_schema";
+  if (object.function == nullptr) {
+    return refuse_field(ErrorKind::kInvalid, path, fmt::format("{} is missing", path));
+  }
+  Object schema;
+  if (auto read = read_fields<Object>(*object.function, kSchemaFields, schema, path); !read) {
+    return read;
+  }
+  if (schema.schema.empty()) {
+    return refuse_field(ErrorKind::kInvalid, path + ".schema", path + ".schema is missing");
+  }
+  job.schema = std::move(schema.schema);
+  return {};
+}
+
+RequestResult<Json> read_past_calls(const Json& calls, const std::string& path) {
+  Json result = Json::array();
+  for (size_t i = 0; i < calls.size(); ++i) {
+    auto call = read_function(calls[i], kCallFields, fmt::format("{}[{}]", path, i));
+    if (!call) return tl::unexpected(call.error());
+    Json& function = call->out["function"];
+    if (!function.contains("arguments")) function["arguments"] = "{}";
+    result.push_back(std::move(call->out));
+  }
+  return result;
+}
+
+}  // namespace hadal

@@ -1,0 +1,20 @@
+// OpenAI's tools, tool_choice and response_format -> ChatJob
+// (https://platform.openai.com/docs/guides/function-calling, .../structured-outputs).
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "server/chat/chat_job.h"
+#include "server/request_error.h"
+
+namespace hadal {
+
+RequestResult<void> read_tools(const nlohmann::ordered_json& tools, ChatJob& job);
+// After the tools.
+RequestResult<void> read_tool_choice(const nlohmann::ordered_json& choice, ChatJob& job);
+RequestResult<void> read_response_format(const nlohmann::ordered_json& format, ChatJob& job);
+// A past message's tool_calls. path: "messages[3].tool_calls".
+RequestResult<nlohmann::ordered_json> read_past_calls(const nlohmann::ordered_json& calls,
+                                                      const std::string& path);
+
+}  // namespace hadal
