@@ -70,11 +70,13 @@ class ChatRun::ChoiceSink : public AnswerSink {
     if (answer.reason == FinishReason::kCancelled && enough_) {
       answer.reason = FinishReason::kEndToken;
     }
-    if (answer.reason == FinishReason::kFailed || answer.reason == FinishReason::kCancelled) {
-      const bool failed = answer.reason == FinishReason::kFailed;
-      return run->tell_error({.kind = failed ? ErrorKind::kFailed : ErrorKind::kUnavailable,
-                              .message = failed ? std::string(error) : "the answer was cancelled",
-                              .field = {}});
+    if (answer.reason == FinishReason::kFailed) {
+      return run->fail_all(
+          {.kind = ErrorKind::kFailed, .message = std::string(error), .field = {}});
+    }
+    if (answer.reason == FinishReason::kCancelled) {  // the engine closes: so it is with all
+      return run->tell_error(
+          {.kind = ErrorKind::kUnavailable, .message = "the answer was cancelled", .field = {}});
     }
     ChatDelta rest;
     if (calls_ && !enough_) take_calls(calls_->finish(), rest);
@@ -149,7 +151,7 @@ void ChatRun::begin(RequestResult<ModelLease> lease) {
   try {
     if (!lease) return tell_error(lease.error());
     lease_ = std::move(*lease);
-    if (auto submitted = submit_all(); !submitted) tell_error(submitted.error());
+    if (auto submitted = submit_all(); !submitted) fail_all(submitted.error());
   } catch (const std::bad_alloc&) {
     tell_error({.kind = ErrorKind::kUnavailable,
                 .message = "there is not enough memory for this request",
@@ -164,6 +166,7 @@ RequestResult<void> ChatRun::submit_all() {
     choices_left_ = job_.choices;
   }
   if (auto checked = check_tools(); !checked) return checked;
+  if (auto checked = check_tokens(); !checked) return checked;
   auto places = lease_->take_places(job_.choices);
   if (!places) return tl::unexpected(places.error());
   places_ = std::move(*places);
@@ -209,6 +212,23 @@ RequestResult<void> ChatRun::check_tools() const {
   return refuse_field(
       ErrorKind::kUnsupported, "tools",
       fmt::format("{} was not made for tools: its chat template knows none", lease_->name()));
+}
+
+RequestResult<void> ChatRun::check_tokens() const {
+  const uint32_t vocabulary = lease_->generator().engine().info().vocabulary;
+  const auto check = [&](TokenId token, const char* field) -> RequestResult<void> {
+    if (token >= 0 && static_cast<uint32_t>(token) < vocabulary) return {};
+    return refuse_field(ErrorKind::kInvalid, field,
+                        fmt::format("{} has a token {}, but the model's vocabulary has {}", field,
+                                    token, vocabulary));
+  };
+  for (const TokenId token : job_.prompt_tokens) {
+    if (auto checked = check(token, "prompt"); !checked) return checked;
+  }
+  for (const LogitBias& bias : job_.logit_bias) {
+    if (auto checked = check(bias.token, "logit_bias"); !checked) return checked;
+  }
+  return {};
 }
 
 // null: the answer is free.
@@ -270,15 +290,15 @@ void ChatRun::tell_finish(uint32_t choice, const Answer& answer, size_t calls) {
 }
 
 void ChatRun::tell_error(const RequestError& error) {
-  std::vector<RequestId> others;
-  {
-    std::lock_guard lock(mutex_);
-    if (over_) return;
-    over_ = true;
-    reader_->on_error(error);
-    others = requests_;
-  }
-  for (const RequestId id : others) lease_->cancel(id);
+  std::lock_guard lock(mutex_);
+  if (over_) return;
+  over_ = true;
+  reader_->on_error(error);
+}
+
+void ChatRun::fail_all(const RequestError& error) {
+  tell_error(error);
+  cancel();
 }
 
 }  // namespace hadal

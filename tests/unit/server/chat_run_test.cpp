@@ -1,0 +1,231 @@
+// The pool, an engine thread and a ChatRun together, on a tiny real model.
+#include "server/chat/chat_run.h"
+
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+
+#include "device/registry.h"
+
+namespace hadal {
+namespace {
+
+constexpr const char* kModel = HADAL_TEST_DATA "/models/stories260K.gguf";
+
+Result<OpenedModel> open_tiny(const ModelEntry& entry) {
+  HADAL_TRY(auto device, open_device({.threads = 1}));
+  std::vector<std::unique_ptr<Device>> devices;
+  devices.push_back(std::move(device));
+  GeneratorOptions options;
+  options.engine = {.context_tokens = 256, .sequences_max = 4};
+  HADAL_TRY(auto generator, Generator::open(entry.path, std::move(devices), options));
+  return OpenedModel{.generator = std::move(generator), .sampling = {.temperature = 0}};
+}
+
+ModelPoolOptions tiny_pool() {
+  ModelPoolOptions options;
+  options.models = {{.name = "tiny", .path = kModel}, {.name = "gone", .path = "/no/such.gguf"}};
+  options.default_model = "tiny";
+  options.open = open_tiny;
+  options.answers_max = 6;
+  return options;
+}
+
+// Keeps what it is told; wait() for the end.
+class KeepingReader : public ChatReader {
+ public:
+  explicit KeepingReader(size_t wanted_pieces = SIZE_MAX) : wanted_pieces_(wanted_pieces) {}
+
+  void on_start(const ChatStart& start) override { add("start " + start.model); }
+  bool on_delta(uint32_t choice, const ChatDelta& delta) override {
+    std::lock_guard lock(mutex_);
+    if (texts.size() <= choice) texts.resize(choice + 1);
+    texts[choice] += delta.text;
+    logprobs += delta.logprobs.size();
+    ++pieces_;
+    changed_.notify_all();
+    return pieces_ < wanted_pieces_;
+  }
+  void on_finish(uint32_t choice, ChatFinish finish, const std::string&) override {
+    add(fmt::format("finish {} {}", choice, static_cast<int>(finish)));
+  }
+  void on_end(const ChatUsage& given) override {
+    usage = given;
+    add("end");
+    end();
+  }
+  void on_error(const RequestError& given) override {
+    error = given;
+    add("error");
+    end();
+  }
+
+  bool wait() {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, std::chrono::seconds(60), [this] { return ended_; });
+  }
+  bool wait_for_pieces(size_t pieces) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, std::chrono::seconds(60),
+                             [&] { return pieces_ >= pieces || ended_; });
+  }
+
+  std::vector<std::string> calls, texts;
+  size_t logprobs = 0;
+  ChatUsage usage;
+  RequestError error;
+
+ private:
+  void add(std::string call) {
+    std::lock_guard lock(mutex_);
+    calls.push_back(std::move(call));
+  }
+  void end() {
+    std::lock_guard lock(mutex_);
+    ended_ = true;
+    changed_.notify_all();
+  }
+
+  const size_t wanted_pieces_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  size_t pieces_ = 0;
+  bool ended_ = false;
+};
+
+ChatJob job(const std::string& prompt, uint32_t max_tokens = 8) {
+  ChatJob result;
+  result.prompt = prompt;
+  result.max_tokens = max_tokens;
+  result.parse_thinking = false;
+  return result;
+}
+
+bool becomes_idle(const ModelPool& pool) {
+  for (int i = 0; i < 6000; ++i) {
+    if (pool.find("tiny")->answers == 0) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return false;
+}
+
+TEST(ChatRun, TellsInOrder) {
+  ModelPool pool(tiny_pool());
+  const auto reader = std::make_shared<KeepingReader>();
+  ChatJob two = job("Once upon a time");
+  two.choices = 2;
+  two.top_logprobs = 1;
+  ChatRun::start(pool, two, reader);
+  ASSERT_TRUE(reader->wait());
+  EXPECT_EQ(reader->calls.front(), "start tiny");
+  EXPECT_EQ(reader->calls.back(), "end");
+  ASSERT_EQ(reader->calls.size(), 4u);
+  ASSERT_EQ(reader->texts.size(), 2u);
+  EXPECT_EQ(reader->texts[0], reader->texts[1]);
+  EXPECT_NE(reader->texts[0], "");
+  EXPECT_EQ(reader->logprobs, 16u);
+  EXPECT_EQ(reader->usage.answer_tokens, 16u);
+  EXPECT_TRUE(becomes_idle(pool));
+}
+
+TEST(ChatRun, ErrorsHaveTheirKind) {
+  ModelPool pool(tiny_pool());
+  const auto ask = [&](ChatJob wanted) {
+    const auto reader = std::make_shared<KeepingReader>();
+    ChatRun::start(pool, std::move(wanted), reader);
+    EXPECT_TRUE(reader->wait());
+    EXPECT_EQ(reader->calls, std::vector<std::string>{"error"});
+    return reader->error;
+  };
+  ChatJob other = job("x");
+  other.model = "other";
+  EXPECT_EQ(ask(other).kind, ErrorKind::kNotFound);
+  other.model = "gone";
+  EXPECT_EQ(ask(other).kind, ErrorKind::kUnavailable);
+  std::string words;
+  for (int i = 0; i < 400; ++i) words += "word ";
+  const RequestError long_prompt = ask(job(words));
+  EXPECT_EQ(long_prompt.kind, ErrorKind::kTooLong);
+  EXPECT_EQ(long_prompt.context_tokens, 256u);
+  EXPECT_GE(long_prompt.prompt_tokens, 400u);
+  ChatJob many = job("x");
+  many.choices = 7;
+  const RequestError full = ask(many);
+  EXPECT_EQ(full.kind, ErrorKind::kOverloaded);
+  EXPECT_GT(full.retry_after_seconds, 0u);
+  ChatJob tools = job("x");
+  tools.tools = nlohmann::ordered_json::parse(R"([{"function": {"name": "f"}}])");
+  EXPECT_EQ(ask(tools).field, "tools");
+  ChatJob tokens = job("");
+  tokens.prompt_tokens = {1, 1 << 30};
+  EXPECT_EQ(ask(tokens).field, "prompt");
+  ChatJob biased = job("x");
+  biased.logit_bias = {{.token = 1 << 30, .bias = 1}};
+  EXPECT_EQ(ask(biased).field, "logit_bias");
+  EXPECT_TRUE(becomes_idle(pool));
+}
+
+TEST(ChatRun, WhoLeavesFreesTheirPlaces) {
+  ModelPool pool(tiny_pool());
+  for (int i = 0; i < 20; ++i) {
+    const auto reader = std::make_shared<KeepingReader>();
+    ChatJob wanted = job("Once", 200);
+    wanted.choices = 1 + i % 3;
+    const auto run = ChatRun::start(pool, wanted, reader);
+    if (i % 2 == 0) ASSERT_TRUE(reader->wait_for_pieces(i));
+    run->cancel();
+  }
+  EXPECT_TRUE(becomes_idle(pool));
+  const auto enough = std::make_shared<KeepingReader>(3);
+  ChatRun::start(pool, job("Once", 200), enough);
+  EXPECT_TRUE(enough->wait_for_pieces(3));
+  EXPECT_TRUE(becomes_idle(pool));
+}
+
+TEST(ModelPool, EndsWhileAnswersRun) {
+  const auto reader = std::make_shared<KeepingReader>();
+  {
+    ModelPool pool(tiny_pool());
+    ChatRun::start(pool, job("Once", 250), reader);
+    ASSERT_TRUE(reader->wait_for_pieces(2));
+  }
+  EXPECT_TRUE(reader->wait());
+}
+
+TEST(ModelPool, UnloadsWhatNobodyUses) {
+  ModelPoolOptions options = tiny_pool();
+  options.keep_alive = std::chrono::seconds(0);
+  ModelPool pool(std::move(options));
+  EXPECT_TRUE(pool.ready());
+  for (int round = 0; round < 2; ++round) {
+    const auto reader = std::make_shared<KeepingReader>();
+    ChatRun::start(pool, job("Once"), reader);
+    ASSERT_TRUE(reader->wait());
+    EXPECT_EQ(reader->calls.back(), "end");
+    for (int i = 0; i < 1000 && pool.find("tiny")->state != ModelState::kNotLoaded; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    EXPECT_EQ(pool.find("tiny")->state, ModelState::kNotLoaded);
+  }
+}
+
+TEST(ModelPool, APreloadThatFailsIsTold) {
+  ModelPoolOptions options = tiny_pool();
+  options.default_model = "gone";
+  ModelPool pool(std::move(options));
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool failed = false;
+  pool.preload([&] {
+    std::lock_guard lock(mutex);
+    failed = true;
+    changed.notify_all();
+  });
+  std::unique_lock lock(mutex);
+  EXPECT_TRUE(changed.wait_for(lock, std::chrono::seconds(60), [&] { return failed; }));
+  EXPECT_FALSE(pool.ready());
+  EXPECT_NE(pool.load_error(), "");
+}
+
+}  // namespace
+}  // namespace hadal
