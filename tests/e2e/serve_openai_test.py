@@ -166,12 +166,13 @@ def test_a_call_that_must_be_made(client, model, choice):
 
 
 def test_a_tools_answer_is_read(client, model):
-    messages = [{"role": "user", "content": "What is the weather in Paris?"},
-                {"role": "assistant", "content": None, "tool_calls": [
-                    {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": "{\"city\": \"Paris\"}"}}]},
-                {"role": "tool", "tool_call_id": "call_1", "content": "It is 31 degrees and sunny."}]
-    answer = client.chat.completions.create(model=model, messages=messages, tools=[WEATHER], temperature=0, max_tokens=40)
-    assert "31" in answer.choices[0].message.content or "sunny" in answer.choices[0].message.content
+    def prompt_tokens(answer):
+        messages = [{"role": "user", "content": "What is the weather in Paris?"},
+                    {"role": "assistant", "content": None, "tool_calls": [
+                        {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": "{\"city\": \"Paris\"}"}}]},
+                    {"role": "tool", "tool_call_id": "call_1", "content": answer}]
+        return client.chat.completions.create(model=model, messages=messages, tools=[WEATHER], max_tokens=1).usage.prompt_tokens
+    assert prompt_tokens("sunny" + " sunny" * 20) - prompt_tokens("sunny") == 20
 
 
 def test_an_answer_in_a_form(client, model):

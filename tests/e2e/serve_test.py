@@ -128,6 +128,22 @@ def test_requests_one_behind_another(server):
     assert server.raw(one * 50 + last).count(b"HTTP/1.1 200 OK") == 51
 
 
+def test_requests_one_after_another(server):
+    with server.connect() as connection:
+        for i in range(20):
+            body = json.dumps({"prompt": "Once" + " upon" * (i * 37 % 60), "max_tokens": 1}).encode()
+            head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
+            connection.sendall(head)
+            time.sleep(0.005 * (i % 3))
+            connection.sendall(body)
+            received = b""
+            while b'"total_tokens"' not in received:
+                piece = connection.recv(65536)
+                assert piece
+                received += piece
+            assert received.startswith(b"HTTP/1.1 200 "), received
+
+
 def test_http_1_0(server):
     body = json.dumps({"prompt": "Once", "max_tokens": 3, "stream": True}).encode()
     answer = server.raw(b"POST /v1/completions HTTP/1.0\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)

@@ -232,10 +232,14 @@ RequestResult<void> ChatRun::check_tokens() const {
 }
 
 // null: the answer is free.
-RequestResult<std::shared_ptr<TokenMask>> ChatRun::make_mask(const Prompt&) {
+RequestResult<std::shared_ptr<TokenMask>> ChatRun::make_mask(const Prompt& prompt) {
   if (job_.schema.empty() && !must_call()) return std::shared_ptr<TokenMask>();
-  return refuse_field(ErrorKind::kUnsupported, must_call() ? "tool_choice" : "response_format",
-                      "this server cannot hold an answer to a form");
+  const bool thinks = prompt.thinking_open && job_.parse_thinking && job_.thinking_budget != 0u;
+  const std::string_view after = thinks ? "</think>" : "";
+  auto mask = lease_->mask(must_call() ? call_schema(job_) : job_.schema, after);
+  if (mask) return std::move(*mask);
+  return refuse_field(ErrorKind::kUnsupported, must_call() ? "tools" : "response_format",
+                      mask.error().message);
 }
 
 RequestResult<Prompt> ChatRun::make_prompt() {

@@ -115,6 +115,7 @@ class StreamConnection final : public Connection,
     request_ = {};
     charge_.reset();
     route_ = nullptr;
+    if (!reading_) incoming_ = {};
     if (buffer_.size() == 0) buffer_.shrink_to_fit();
   }
 
@@ -125,8 +126,8 @@ class StreamConnection final : public Connection,
     const size_t room = buffer_.max_size() - buffer_.size();
     if (room == 0) return;
     reading_ = true;
-    const size_t wanted = state_ == State::kBody ? kReadBodyBytes : kReadBytes;
-    stream_.async_read_some(buffer_.prepare(std::min(wanted, room)),
+    incoming_.resize(std::min(state_ == State::kBody ? kReadBodyBytes : kReadBytes, room));
+    stream_.async_read_some(asio::buffer(incoming_),
                             [self = this->shared_from_this()](error_code error, size_t bytes) {
                               self->reading_ = false;
                               self->on_read(error, bytes);
@@ -136,7 +137,7 @@ class StreamConnection final : public Connection,
   void on_read(error_code error, size_t bytes) {
     if (state_ == State::kClosed) return;
     if (error) return close();
-    buffer_.commit(bytes);
+    buffer_.commit(asio::buffer_copy(buffer_.prepare(bytes), asio::buffer(incoming_), bytes));
     if (state_ == State::kLingering) buffer_.consume(buffer_.size());
     if (state_ == State::kIdle) enter(State::kHead, host_.limits().header_seconds);
     if (state_ == State::kHead || state_ == State::kBody) parse();
@@ -306,7 +307,8 @@ class StreamConnection final : public Connection,
 
   Stream stream_;
   ConnectionHost& host_;
-  beast::flat_buffer buffer_;
+  std::string incoming_;       // where the read under way puts its bytes
+  beast::flat_buffer buffer_;  // read and not yet parsed
   std::optional<http::request_parser<http::string_body>> parser_;
   State state_ = State::kIdle;
   Clock::time_point since_, deadline_;

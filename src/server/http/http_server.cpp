@@ -9,6 +9,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
+#include <new>
 #include <unordered_map>
 
 namespace hadal {
@@ -81,8 +82,20 @@ class HttpServer::State final : public ConnectionHost {
     accept();
     sweep();
     wait_for_signal();
-    io_.run();
+    while (!run_until_drained()) {
+    }
     workers_.join();
+  }
+
+  // False: there was not enough memory for one connection's step. The sweep ends that connection
+  // when it is overdue; the others go on.
+  bool run_until_drained() {
+    try {
+      io_.run();
+      return true;
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
   }
 
   void drain() {

@@ -57,6 +57,17 @@ RequestResult<QueuePlaces> ServedModel::take_places(uint32_t count) {
   return QueuePlaces(*this, count);
 }
 
+Result<std::shared_ptr<TokenMask>> ServedModel::mask(std::string_view schema,
+                                                     std::string_view after) {
+  {
+    std::lock_guard lock(structured_mutex_);
+    if (!structured_) {
+      HADAL_TRY(structured_, StructuredOutput::open(*generator_->tokenizer()));
+    }
+  }
+  return structured_->mask({.schema = schema, .after = after});
+}
+
 RequestResult<RequestId> ServedModel::submit(const Prompt& prompt, const GenerationOptions& options,
                                              std::shared_ptr<AnswerSink> sink) {
   auto id = generator_->submit(prompt, options, std::move(sink));

@@ -13,6 +13,7 @@
 
 #include "engine/generation.h"
 #include "server/request_error.h"
+#include "text/grammar/structured_output.h"
 
 namespace hadal {
 
@@ -50,6 +51,9 @@ class ServedModel {
 
   // Refused (kOverloaded) where the queue is full.
   RequestResult<QueuePlaces> take_places(uint32_t count);
+  // What holds one answer to a JSON Schema (text/grammar/structured_output.h). Not on the engine
+  // thread.
+  Result<std::shared_ptr<TokenMask>> mask(std::string_view schema, std::string_view after);
   RequestResult<RequestId> submit(const Prompt& prompt, const GenerationOptions& options,
                                   std::shared_ptr<AnswerSink> sink);
   void cancel(RequestId id);
@@ -66,6 +70,8 @@ class ServedModel {
   const std::string name_;
   const SamplingOptions sampling_;
   const uint32_t answers_max_;
+  std::mutex structured_mutex_;
+  std::unique_ptr<StructuredOutput> structured_;  // from its first use on
   std::atomic<uint32_t> answers_ = 0;
   std::atomic<bool> broken_ = false;
 

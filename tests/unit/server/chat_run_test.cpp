@@ -172,7 +172,9 @@ TEST(ChatRun, WhoLeavesFreesTheirPlaces) {
     ChatJob wanted = job("Once", 200);
     wanted.choices = 1 + i % 3;
     const auto run = ChatRun::start(pool, wanted, reader);
-    if (i % 2 == 0) ASSERT_TRUE(reader->wait_for_pieces(i));
+    if (i % 2 == 0) {
+      ASSERT_TRUE(reader->wait_for_pieces(i));
+    }
     run->cancel();
   }
   EXPECT_TRUE(becomes_idle(pool));
