@@ -46,7 +46,8 @@ class ChatRun::ChoiceSink : public AnswerSink {
     }
   }
 
-  void on_log_probabilities(const LogProbabilities& given) override {
+  void on_log_probabilities(const LogProbabilities& given, bool thinking) override {
+    if (thinking) return;
     ChatTokenLogprobs& entry = logprobs_.emplace_back();
     entry.chosen = named(given.chosen);
     for (const TokenProbability& other : given.top) entry.top.push_back(named(other));
@@ -174,7 +175,7 @@ RequestResult<void> ChatRun::submit_all() {
   if (!prompt) return tl::unexpected(prompt.error());
   std::vector<std::shared_ptr<TokenMask>> masks;
   for (uint32_t choice = 0; choice < job_.choices; ++choice) {
-    auto mask = make_mask(*prompt);
+    auto mask = make_mask();
     if (!mask) return tl::unexpected(mask.error());
     masks.push_back(std::move(*mask));
   }
@@ -232,11 +233,9 @@ RequestResult<void> ChatRun::check_tokens() const {
 }
 
 // null: the answer is free.
-RequestResult<std::shared_ptr<TokenMask>> ChatRun::make_mask(const Prompt& prompt) {
+RequestResult<std::shared_ptr<TokenMask>> ChatRun::make_mask() {
   if (job_.schema.empty() && !must_call()) return std::shared_ptr<TokenMask>();
-  const bool thinks = prompt.thinking_open && job_.parse_thinking && job_.thinking_budget != 0u;
-  const std::string_view after = thinks ? "</think>" : "";
-  auto mask = lease_->mask(must_call() ? call_schema(job_) : job_.schema, after);
+  auto mask = lease_->mask(must_call() ? call_schema(job_) : job_.schema);
   if (mask) return std::move(*mask);
   return refuse_field(ErrorKind::kUnsupported, must_call() ? "tools" : "response_format",
                       mask.error().message);

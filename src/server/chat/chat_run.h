@@ -86,7 +86,7 @@ class ChatRun : public std::enable_shared_from_this<ChatRun> {
   RequestResult<Prompt> make_prompt();
   RequestResult<void> check_tools() const;
   RequestResult<void> check_tokens() const;
-  RequestResult<std::shared_ptr<TokenMask>> make_mask(const Prompt& prompt);
+  RequestResult<std::shared_ptr<TokenMask>> make_mask();
   bool must_call() const { return job_.tool_choice != ChatJob::ToolChoice::kAuto; }
   bool tell_delta(uint32_t choice, const ChatDelta& delta);
   void tell_finish(uint32_t choice, const Answer& answer, size_t calls);

@@ -11,6 +11,19 @@ namespace {
 
 constexpr std::chrono::milliseconds kMemoryPause{10};
 
+ErrorKind error_kind(RefusalKind kind) {
+  switch (kind) {
+    case RefusalKind::kInvalid:
+      return ErrorKind::kInvalid;
+    case RefusalKind::kPromptTooLong:
+      return ErrorKind::kTooLong;
+    case RefusalKind::kQueueFull:
+      return ErrorKind::kOverloaded;
+    default:
+      return ErrorKind::kUnavailable;
+  }
+}
+
 }  // namespace
 
 QueuePlaces::QueuePlaces(QueuePlaces&& other) noexcept
@@ -57,24 +70,20 @@ RequestResult<QueuePlaces> ServedModel::take_places(uint32_t count) {
   return QueuePlaces(*this, count);
 }
 
-Result<std::shared_ptr<TokenMask>> ServedModel::mask(std::string_view schema,
-                                                     std::string_view after) {
+Result<std::shared_ptr<TokenMask>> ServedModel::mask(std::string_view schema) {
   {
     std::lock_guard lock(structured_mutex_);
     if (!structured_) {
       HADAL_TRY(structured_, StructuredOutput::open(*generator_->tokenizer()));
     }
   }
-  return structured_->mask({.schema = schema, .after = after});
+  return structured_->mask({.schema = schema});
 }
 
 RequestResult<RequestId> ServedModel::submit(const Prompt& prompt, const GenerationOptions& options,
                                              std::shared_ptr<AnswerSink> sink) {
   auto id = generator_->submit(prompt, options, std::move(sink));
-  if (!id) {
-    return refuse(broken_ ? ErrorKind::kUnavailable : ErrorKind::kInvalid, "{}",
-                  id.error().message);
-  }
+  if (!id) return refuse(error_kind(id.error().kind), "{}", id.error().message);
   wake();
   return *id;
 }

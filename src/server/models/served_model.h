@@ -53,7 +53,7 @@ class ServedModel {
   RequestResult<QueuePlaces> take_places(uint32_t count);
   // What holds one answer to a JSON Schema (text/grammar/structured_output.h). Not on the engine
   // thread.
-  Result<std::shared_ptr<TokenMask>> mask(std::string_view schema, std::string_view after);
+  Result<std::shared_ptr<TokenMask>> mask(std::string_view schema);
   RequestResult<RequestId> submit(const Prompt& prompt, const GenerationOptions& options,
                                   std::shared_ptr<AnswerSink> sink);
   void cancel(RequestId id);
