@@ -43,6 +43,16 @@ TEST(Outbox, AWholeAnswerHasItsLength) {
   EXPECT_EQ(wire.take(), "");
 }
 
+TEST(Outbox, NothingIsCachedUnlessTheAnswerSaysHow) {
+  Wire wire, own;
+  wire.outbox->reply({});
+  EXPECT_NE(wire.take().find("\r\nCache-Control: no-store\r\n"), std::string::npos);
+  own.outbox->reply({.headers = {{"Cache-Control", "no-cache"}}});
+  const std::string bytes = own.take();
+  EXPECT_NE(bytes.find("\r\nCache-Control: no-cache\r\n"), std::string::npos);
+  EXPECT_EQ(bytes.find("no-store"), std::string::npos);
+}
+
 TEST(Outbox, AStreamIsChunked) {
   Wire wire;
   wire.outbox->begin({});

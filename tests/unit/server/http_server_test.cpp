@@ -1,0 +1,108 @@
+// The door with real sockets: what one connection is told, request after request.
+#include "server/http/http_server.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <thread>
+
+namespace hadal {
+namespace {
+
+std::string no_error(unsigned, std::string_view) {
+  return "{}";
+}
+
+// Answers each request with its path and the length of its body.
+class HttpServerTest : public testing::Test {
+ protected:
+  HttpServerTest() {
+    const Handler handler = [](const WebRequest& request,
+                               const std::shared_ptr<Exchange>& exchange) {
+      exchange->reply(
+          {.body = "[" + request.path + " " + std::to_string(request.body.size()) + "]"});
+    };
+    std::vector<Route> routes = {{"GET", "/here/*", Access::kOpen, RunsOn::kIoThread, handler},
+                                 {"POST", "/there/*", Access::kOpen, RunsOn::kWorker, handler}};
+    auto opened =
+        HttpServer::open({.port = 0}, Router(std::move(routes), {{"", no_error}}),
+                         [](WebRequest&, const Route*) { return std::optional<GateRefusal>(); });
+    server_ = std::move(opened.value());
+    thread_ = std::thread([this] { server_->run(); });
+    socket_ = socket(AF_INET, SOCK_STREAM, 0);
+    const timeval patience{.tv_sec = 20};
+    setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    sockaddr_in address{.sin_family = AF_INET, .sin_port = htons(server_->port())};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(connect(socket_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  }
+  ~HttpServerTest() override {
+    close(socket_);
+    server_->drain();
+    thread_.join();
+  }
+
+  void send_text(const std::string& text) {
+    EXPECT_EQ(send(socket_, text.data(), text.size(), MSG_NOSIGNAL), ssize_t(text.size()));
+  }
+  // The bodies of so many answers.
+  std::string answers(int count) {
+    std::string bodies;
+    while (std::ranges::count(bodies, ']') < count) {
+      char piece[4096];
+      const ssize_t bytes = recv(socket_, piece, sizeof(piece), 0);
+      if (bytes <= 0) return bodies + " and then nothing";
+      unread_.append(piece, bytes);
+      for (size_t end; (end = unread_.find(']')) != std::string::npos;) {
+        const size_t begin = unread_.rfind("\r\n\r\n", end) + 4;
+        bodies += unread_.substr(begin, end + 1 - begin);
+        unread_.erase(0, end + 1);
+      }
+    }
+    return bodies;
+  }
+
+  std::unique_ptr<HttpServer> server_;
+  std::thread thread_;
+  int socket_ = -1;
+  std::string unread_;
+};
+
+TEST_F(HttpServerTest, ManyRequestsOneAfterAnother) {
+  for (int i = 0; i < 50; ++i) {
+    const std::string path = "/here/" + std::to_string(i);
+    send_text("GET " + path + " HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    ASSERT_EQ(answers(1), "[" + path + " 0]");
+  }
+}
+
+TEST_F(HttpServerTest, BodiesOfAllLengths) {
+  for (const size_t length : {0, 1, 1000, 5000, 100'000, 1'000'000, 3}) {
+    const std::string size = std::to_string(length);
+    send_text("POST /there/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: " + size + "\r\n\r\n" +
+              std::string(length, 'b'));
+    ASSERT_EQ(answers(1), "[/there/x " + size + "]");
+  }
+}
+
+TEST_F(HttpServerTest, RequestsThatCameEarly) {
+  std::string all, expected;
+  for (int i = 0; i < 20; ++i) {
+    const std::string path = "/here/" + std::to_string(i);
+    all += "GET " + path + " HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    expected += "[" + path + " 0]";
+  }
+  const size_t cut = all.size() - 30;  // the last one comes in two pieces
+  send_text(all.substr(0, cut));
+  EXPECT_EQ(answers(19), expected.substr(0, expected.size() - std::string("[/here/19 0]").size()));
+  send_text(all.substr(cut));
+  EXPECT_EQ(answers(1), "[/here/19 0]");
+  send_text("GET /here/last HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  EXPECT_EQ(answers(1), "[/here/last 0]");
+}
+
+}  // namespace
+}  // namespace hadal
