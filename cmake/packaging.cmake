@@ -3,6 +3,7 @@ include(GNUInstallDirs)
 install(TARGETS hadal RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(FILES README.md README.zh.md NOTICE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES docs/operating.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES ${HADAL_PAGE_BUILD}/licences.txt DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME page-licences.txt)
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
 
 # Completions are printed by the program itself, so that they never fall behind it.
