@@ -6,6 +6,7 @@
 #include "server/dialects/openai.h"
 #include "server/dialects/openai_errors.h"
 #include "server/health.h"
+#include "server/live_status.h"
 #include "server/page/page_routes.h"
 
 namespace hadal {
@@ -36,6 +37,7 @@ Result<std::unique_ptr<Server>> Server::open(ServerOptions options) {
   std::vector<Route> routes = openai_routes(server->pool_);
   append(routes, health_routes(server->pool_,
                                [server = server.get()] { return server->http_->draining(); }));
+  append(routes, live_status_routes(server->pool_));
   append(routes, page_routes());
   HADAL_TRY(server->http_,
             HttpServer::open(std::move(http), Router(std::move(routes), {{"", openai_http_error}}),

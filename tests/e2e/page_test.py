@@ -9,6 +9,7 @@ import shutil
 import threading
 import time
 import urllib.parse
+import urllib.request
 
 import pytest
 
@@ -188,6 +189,10 @@ def test_an_answer_streams_and_is_kept(page):
     assert "limit" in page.text(".problem")
     assert re.fullmatch(r"[\d.]+\s+tokens/s", page.text("#meter-rate").strip()), page.text("#meter-rate")
     assert page.shown("#meter-first")
+    wait_until(lambda: page.shown("#meter-kv") and page.shown("#meter-running") and page.shown("#meter-queue"), "the server's figures")
+    with urllib.request.urlopen(page.address + "/api/hadal/status") as reply:
+        model, = json.load(reply)["models"]
+    assert model["loaded"] and model["answer_tokens"] >= 60 and model["kv_blocks_total"] > 0, model
     assert page.driver.title == "Tell me a long story about a whale. · hadal"
 
     page.driver.refresh()

@@ -120,7 +120,9 @@ ModelStatus ModelPool::status(const Slot& slot) const {
   if (slot.model) {
     result.state = ModelState::kLoaded;
     result.answers = slot.model->answers();
-    result.context_tokens = slot.model->generator().engine().info().context_tokens;
+    const Engine& engine = slot.model->generator().engine();
+    result.context_tokens = engine.info().context_tokens;
+    result.engine = engine.status();
   } else if (slot.loading) {
     result.state = ModelState::kLoading;
   }

@@ -62,7 +62,8 @@ struct ModelStatus {
   ModelEntry entry;
   ModelState state = ModelState::kNotLoaded;
   uint32_t answers = 0;         // running and waiting
-  uint32_t context_tokens = 0;  // loaded ones
+  uint32_t context_tokens = 0;  // this and what follows: of loaded ones
+  EngineStatus engine;
 };
 
 class ModelPool {
