@@ -3,7 +3,7 @@ import { setLanguage } from './words.js';
 
 const place = 'hadal.settings';
 const defaults = {
-  language: '', look: '', model: '', system: '',
+  language: '', look: '', model: '', system: '', thinking: '',
   temperature: '', top_p: '', top_k: '', max_tokens: '', seed: '',
 };
 
@@ -40,5 +40,6 @@ export function chosenSampling() {
   for (const name of ['temperature', 'top_p', 'top_k', 'max_tokens', 'seed']) {
     if (settings[name] !== '') fields[name] = Number(settings[name]);
   }
+  if (settings.thinking) fields.enable_thinking = settings.thinking === 'on';
   return fields;
 }
