@@ -212,8 +212,9 @@ int main(int count, char** words) {
   auto device = or_exit(
       open_device({.name = "cpu", .threads = options.threads, .instruction_set = options.isa}));
   const DeviceSpeeds speeds = or_exit(device->measure_speeds());
-  fmt::print("{}: read {:.1f} GB/s, float {:.0f} G multiply-adds/s\n", device->info().description,
-             speeds.read_bytes_per_s / 1e9, speeds.multiply_adds_per_s / 1e9);
+  fmt::print("{}: read {:.1f} GB/s, {} {:.0f} G multiply-adds/s\n", device->info().description,
+             speeds.read_bytes_per_s / 1e9, speeds.weights.type,
+             speeds.weights.multiply_adds_per_s / 1e9);
   Bench bench(options, *device);
   for (const std::string& name : options.formats) {
     const QuantFormat* format = find_quant_format(name);

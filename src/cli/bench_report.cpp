@@ -14,10 +14,11 @@ namespace {
 
 using Cell = std::string (*)(const BenchRow& row);
 struct Column {
-  const char* title;  // for people
-  const char* name;   // in CSV
-  Cell cell;          // "": the row has none
-  Cell exact;         // in CSV
+  const char* title;   // for people
+  const char* name;    // in CSV
+  Cell cell;           // "": the row has none
+  Cell exact;          // in CSV
+  bool names = false;  // says which row it is: stands in each part of a table that is cut
 };
 
 bool is_prompt(const BenchRow& row) {
@@ -43,19 +44,23 @@ std::string of_bytes(const BenchRow& row, std::string text) {
   return row.bytes_per_token ? text : "";
 }
 
+std::string of_roof(const BenchRow& row) {
+  return row.roof_percent > 0 ? fmt::format("{:.0f}%", row.roof_percent) : "";
+}
+
 std::string kind_word(const BenchRow& row) {
   return is_prompt(row) ? "prompt" : "decode";
 }
 
 constexpr Column kColumns[] = {
-    {"", "kind", kind_word, kind_word},
+    {"", "kind", kind_word, kind_word, true},
     {"tokens", "tokens", [](const BenchRow& r) { return fmt::to_string(r.tokens); },
-     [](const BenchRow& r) { return fmt::to_string(r.tokens); }},
+     [](const BenchRow& r) { return fmt::to_string(r.tokens); }, true},
     {"depth", "depth", [](const BenchRow& r) { return r.depth > 0 ? fmt::to_string(r.depth) : ""; },
-     [](const BenchRow& r) { return fmt::to_string(r.depth); }},
+     [](const BenchRow& r) { return fmt::to_string(r.depth); }, true},
     {"sequences", "sequences",
      [](const BenchRow& r) { return r.sequences > 1 ? fmt::to_string(r.sequences) : ""; },
-     [](const BenchRow& r) { return fmt::to_string(r.sequences); }},
+     [](const BenchRow& r) { return fmt::to_string(r.sequences); }, true},
     {"tokens/s", "tokens_per_s",
      [](const BenchRow& r) { return fmt::format("{:.1f}", r.tokens_per_s.median); },
      [](const BenchRow& r) { return number(r.tokens_per_s.median); }},
@@ -95,6 +100,8 @@ constexpr Column kColumns[] = {
     {"% of peak", "peak_percent",
      [](const BenchRow& r) { return of_prompt(r, fmt::format("{:.0f}%", r.peak_percent)); },
      [](const BenchRow& r) { return of_prompt(r, number(r.peak_percent)); }},
+    {"% of roof", "roof_percent", of_roof,
+     [](const BenchRow& r) { return r.roof_percent > 0 ? number(r.roof_percent) : ""; }},
     {"J/token", "joules_per_token",
      [](const BenchRow& r) {
        return r.joules_per_token ? fmt::format("{:.3g}", *r.joules_per_token) : "";
@@ -104,42 +111,77 @@ constexpr Column kColumns[] = {
      [](const BenchRow& r) { return r.logits_hash ? hash_text(*r.logits_hash) : ""; }},
 };
 
-using Table = std::vector<std::vector<std::string>>;  // a head, then rows; columns in use only
+// Columns in use only: a head, then rows. The first `names` columns say which row it is.
+struct Table {
+  std::vector<std::vector<std::string>> lines;
+  size_t names = 0;
+};
 
-// Of one kind's rows; empty where there are none.
+// Of one kind's rows; without lines where there are none.
 Table table_of(const BenchReport& report, BenchKind kind) {
   std::vector<const BenchRow*> rows;
   for (const BenchRow& row : report.rows) {
     if (row.kind == kind) rows.push_back(&row);
   }
-  Table table(rows.empty() ? 0 : rows.size() + 1);
+  Table table;
+  table.lines.resize(rows.empty() ? 0 : rows.size() + 1);
   for (const Column& column : kColumns) {
     if (column.cell == nullptr || rows.empty()) continue;
     std::vector<std::string> cells;
     for (const BenchRow* row : rows) cells.push_back(column.cell(*row));
     if (std::ranges::all_of(cells, [](const auto& cell) { return cell.empty(); })) continue;
-    table[0].push_back(column.title);
-    for (size_t i = 0; i < rows.size(); ++i) table[i + 1].push_back(cells[i]);
+    table.lines[0].push_back(column.title);
+    for (size_t i = 0; i < rows.size(); ++i) table.lines[i + 1].push_back(cells[i]);
+    table.names += column.names;
   }
   return table;
 }
 
 std::vector<size_t> widths_of(const Table& table) {
-  std::vector<size_t> widths(table.front().size(), 0);
-  for (const auto& row : table) {
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  std::vector<size_t> widths(table.lines.front().size(), 0);
+  for (const auto& line : table.lines) {
+    for (size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], line[i].size());
   }
   return widths;
+}
+
+constexpr size_t kGap = 2;
+
+// Columns that together fit a terminal: the names and as many others as there is room for.
+std::vector<std::vector<size_t>> parts_of(const Table& table, const std::vector<size_t>& widths) {
+  constexpr size_t kTerminalColumns = 80;
+  std::vector<size_t> names;
+  size_t names_width = 0;
+  for (size_t i = 0; i < table.names; ++i) {
+    names.push_back(i);
+    names_width += widths[i] + (i > 0 ? kGap : 0);
+  }
+  std::vector<std::vector<size_t>> parts;
+  size_t width = kTerminalColumns;  // full: the first column begins a part
+  for (size_t i = table.names; i < widths.size(); ++i) {
+    if (width + kGap + widths[i] > kTerminalColumns) {
+      parts.push_back(names);
+      width = names_width;
+    }
+    parts.back().push_back(i);
+    width += kGap + widths[i];
+  }
+  return parts;
 }
 
 // The first column to the left, figures to the right.
 std::string aligned(const Table& table) {
   std::string text;
   const std::vector<size_t> widths = widths_of(table);
-  for (const auto& row : table) {
-    text += fmt::format("{:<{}}", row[0], widths[0]);
-    for (size_t i = 1; i < row.size(); ++i) text += fmt::format("  {:>{}}", row[i], widths[i]);
-    text += '\n';
+  for (const std::vector<size_t>& part : parts_of(table, widths)) {
+    if (!text.empty()) text += '\n';
+    for (const auto& line : table.lines) {
+      text += fmt::format("{:<{}}", line[0], widths[0]);
+      for (size_t i = 1; i < part.size(); ++i) {
+        text += fmt::format("{:{}}{:>{}}", "", kGap, line[part[i]], widths[part[i]]);
+      }
+      text += '\n';
+    }
   }
   return text;
 }
@@ -147,12 +189,12 @@ std::string aligned(const Table& table) {
 std::string as_markdown(const Table& table) {
   std::string text;
   const std::vector<size_t> widths = widths_of(table);
-  for (size_t r = 0; r < table.size(); ++r) {
-    for (size_t i = 0; i < table[r].size(); ++i) {
-      text += fmt::format(fmt::runtime(i == 0 ? "| {:<{}} " : "| {:>{}} "), table[r][i], widths[i]);
+  for (const auto& line : table.lines) {
+    for (size_t i = 0; i < line.size(); ++i) {
+      text += fmt::format(fmt::runtime(i == 0 ? "| {:<{}} " : "| {:>{}} "), line[i], widths[i]);
     }
     text += "|\n";
-    if (r > 0) continue;
+    if (&line != &table.lines.front()) continue;
     for (size_t i = 0; i < widths.size(); ++i) {
       text += fmt::format(fmt::runtime(i == 0 ? "|:{:-<{}}-" : "|-{:-<{}}:"), "", widths[i]);
     }
@@ -165,9 +207,14 @@ struct Line {
   std::string name, text;
 };
 
+std::string peak_text(const Spread& peak, std::string_view type) {
+  return fmt::format("{:.1f} GMAC/s of {} ({:.1f} - {:.1f})", peak.median / 1e9, type,
+                     peak.least / 1e9, peak.most / 1e9);
+}
+
 std::vector<Line> lines_of(const BenchReport& report, const BenchSubject& subject) {
   const DeviceInfo& device = subject.device;
-  const Spread &read = report.read_bytes_per_s, &arithmetic = report.multiply_adds_per_s;
+  const Spread& read = report.read_bytes_per_s;
   std::vector<Line> lines = {
       {"model", fmt::format("{}, {}, loaded in {:.2f} s", subject.model,
                             format_bytes(subject.info.weight_bytes), subject.info.load_seconds)},
@@ -177,9 +224,9 @@ std::vector<Line> lines_of(const BenchReport& report, const BenchSubject& subjec
            device.instruction_set.empty() ? "" : fmt::format(" ({})", device.instruction_set))},
       {"its read bandwidth", fmt::format("{:.1f} GB/s ({:.1f} - {:.1f})", read.median / 1e9,
                                          read.least / 1e9, read.most / 1e9)},
-      {"its arithmetic peak",
-       fmt::format("{:.1f} GMAC/s of float32 ({:.1f} - {:.1f})", arithmetic.median / 1e9,
-                   arithmetic.least / 1e9, arithmetic.most / 1e9)},
+      {"its peak, weights", peak_text(report.multiply_adds_per_s, report.multiply_adds_type)},
+      {"its peak, attention",
+       peak_text(report.attention_multiply_adds_per_s, report.attention_type)},
       {"peak memory", format_bytes(report.peak_memory_bytes)},
       {"repetitions", fmt::to_string(report.repetitions)},
   };
@@ -197,10 +244,11 @@ std::vector<Line> lines_of(const BenchReport& report, const BenchSubject& subjec
 }
 
 constexpr const char* kPromptNote =
-    "GMAC/s: billions of multiply-adds in the weights' matrices; % of the arithmetic peak (8-bit\n"
-    "kernels may pass it).\n";
+    "GMAC/s: billions of multiply-adds in the weights' matrices; % of the weights'\n"
+    "peak. Roof: if every product ran at the bandwidth or at the peak.\n";
 constexpr const char* kDecodeNote =
-    "p50, p90, p99: between two tokens. GB/s: what a step must read; % of the bandwidth.\n";
+    "p50, p90, p99: between two tokens. GB/s: what a step must read; % of the\n"
+    "bandwidth. Roof: if every product ran at the bandwidth or at the peak.\n";
 
 nlohmann::json as_json(const Spread& spread) {
   return {{"median", spread.median}, {"min", spread.least}, {"max", spread.most}};
@@ -211,6 +259,10 @@ nlohmann::json as_json(const BenchRow& row) {
                            {"tokens", row.tokens},
                            {"depth", row.depth},
                            {"tokens_per_s", as_json(row.tokens_per_s)}};
+  if (row.roof_percent > 0) {
+    result["roof_tokens_per_s"] = row.roof_tokens_per_s;
+    result["roof_percent"] = row.roof_percent;
+  }
   if (row.joules_per_token) result["joules_per_token"] = *row.joules_per_token;
   if (is_prompt(row)) {
     result["time_to_first_token_s"] = as_json(row.time_to_first_token_s);
@@ -263,7 +315,7 @@ std::string bench_text(const BenchReport& report, const BenchSubject& subject) {
   }
   for (const BenchKind kind : {BenchKind::kPrompt, BenchKind::kDecode}) {
     const Table table = table_of(report, kind);
-    if (table.empty()) continue;
+    if (table.lines.empty()) continue;
     text += "\n" + aligned(table) + (kind == BenchKind::kPrompt ? kPromptNote : kDecodeNote);
   }
   return text;
@@ -276,7 +328,7 @@ std::string bench_markdown(const BenchReport& report, const BenchSubject& subjec
   }
   for (const BenchKind kind : {BenchKind::kPrompt, BenchKind::kDecode}) {
     const Table table = table_of(report, kind);
-    if (table.empty()) continue;
+    if (table.lines.empty()) continue;
     text +=
         "\n" + as_markdown(table) + "\n" + (kind == BenchKind::kPrompt ? kPromptNote : kDecodeNote);
   }
@@ -311,6 +363,7 @@ nlohmann::json bench_json(const BenchReport& report, const BenchSubject& subject
       {"model", subject.model},
       {"architecture", subject.info.architecture},
       {"weight_bytes", subject.info.weight_bytes},
+      {"kv_bytes_per_token", subject.info.kv_bytes_per_token},
       {"load_seconds", subject.info.load_seconds},
       {"device", subject.device.name},
       {"device_description", subject.device.description},
@@ -319,7 +372,9 @@ nlohmann::json bench_json(const BenchReport& report, const BenchSubject& subject
       {"repetitions", report.repetitions},
       {"read_bytes_per_s", as_json(report.read_bytes_per_s)},
       {"peak_multiply_adds_per_s", as_json(report.multiply_adds_per_s)},
-      {"peak_multiply_adds_type", "float32"},
+      {"peak_multiply_adds_type", report.multiply_adds_type},
+      {"attention_peak_multiply_adds_per_s", as_json(report.attention_multiply_adds_per_s)},
+      {"attention_peak_multiply_adds_type", report.attention_type},
       {"peak_memory_bytes", report.peak_memory_bytes},
       {"rows", nlohmann::json::array()},
   };

@@ -29,10 +29,18 @@ struct DeviceInfo {
   bool host_memory = false;   // its tensors lie in ordinary memory of this process
 };
 
+// How fast numbers of one type are multiplied and added, from registers.
+struct ArithmeticSpeed {
+  std::string_view type;           // "float32", "bf16", "int8"; static
+  double multiply_adds_per_s = 0;  // all threads
+};
+
 // By the device's own loops; a few hundred milliseconds to measure.
 struct DeviceSpeeds {
   double read_bytes_per_s = 0;  // streaming read of memory much larger than the caches, all threads
-  double multiply_adds_per_s = 0;  // float32 fused multiply-adds, all threads
+  // The most that the device's instruction set could do, whatever type its kernels use today:
+  ArithmeticSpeed weights;    // of all types, for activations may be made integers
+  ArithmeticSpeed attention;  // of the types of floating point
 };
 
 // Memory on a device; freed with the object, after all work that was asked for before has been

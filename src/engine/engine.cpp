@@ -224,17 +224,26 @@ void Engine::State::describe(const Manifest& manifest, const Placement& placemen
       bytes += tensor->data.size();
     }
     if (bytes == 0) continue;
+    const uint32_t chosen = spec.experts_per_token != 0 ? spec.experts_per_token : spec.experts;
+    if (spec.use == WeightUse::kMatrix) {
+      info.matrices.push_back({.bytes = bytes / spec.experts,
+                               .multiply_adds = uint64_t{spec.rows} * spec.columns,
+                               .experts = spec.experts,
+                               .experts_per_token = chosen,
+                               .head = spec.role == Role::kHead});
+    }
     if (spec.experts_per_token != 0) {
       bytes = bytes / spec.experts * spec.experts_per_token;
       info.decode_expert_bytes += bytes;
     }
     info.decode_weight_bytes += bytes;
     if (spec.use != WeightUse::kMatrix) continue;
-    const uint64_t matrices = spec.experts_per_token != 0 ? spec.experts_per_token : spec.experts;
     (spec.role == Role::kHead ? info.logits_multiply_adds : info.token_multiply_adds) +=
-        matrices * spec.rows * spec.columns;
+        chosen * info.matrices.back().multiply_adds;
   }
   info.kv_bytes_per_token = config->kv_layout().bytes_per_token(kv_types);
+  info.attention = config->attention_work();
+  info.step_tokens_max = options.step_tokens_max;
   info.warnings = file->warnings();
   info.warnings.insert(info.warnings.end(), config->warnings.begin(), config->warnings.end());
 }

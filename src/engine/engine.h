@@ -19,6 +19,7 @@
 #include "device/device.h"
 #include "engine/sampler.h"
 #include "file/model_file.h"
+#include "model/attention_work.h"
 #include "model/weights.h"
 #include "text/grammar/token_mask.h"
 #include "text/tokenizer.h"
@@ -54,6 +55,13 @@ struct EngineOptions {
   std::function<void(const LoadProgress&)> progress;
 };
 
+// One matrix of the weights, or a stack of experts of which each token is sent to some.
+struct MatrixWork {
+  uint64_t bytes = 0, multiply_adds = 0;  // of one expert: as stored; for one token
+  uint32_t experts = 1, experts_per_token = 1;
+  bool head = false;  // only for tokens whose logits are wanted
+};
+
 struct EngineInfo {
   std::string architecture;
   uint32_t vocabulary = 0;
@@ -68,6 +76,9 @@ struct EngineInfo {
   // Of a token in the weights' matrices, those of its experts only; attention's own are not in it.
   uint64_t token_multiply_adds = 0;
   uint64_t logits_multiply_adds = 0;  // more where its logits are wanted
+  std::vector<MatrixWork> matrices;   // what those two are sums of
+  AttentionWork attention;
+  uint32_t step_tokens_max = 0;  // a prompt's chunks
   uint64_t kv_bytes_per_token = 0;
   double load_seconds = 0;
   std::vector<std::string> warnings;

@@ -11,6 +11,7 @@
 
 #include "base/sizes.h"
 #include "measure/energy.h"
+#include "measure/roof.h"
 #include "model/kv_cache.h"
 
 namespace hadal {
@@ -91,6 +92,22 @@ BenchOptions tidied(BenchOptions options) {
   return options;
 }
 
+double read_of(const DeviceSpeeds& speeds) {
+  return speeds.read_bytes_per_s;
+}
+double weights_of(const DeviceSpeeds& speeds) {
+  return speeds.weights.multiply_adds_per_s;
+}
+double attention_of(const DeviceSpeeds& speeds) {
+  return speeds.attention.multiply_adds_per_s;
+}
+
+Spread spread_over(const std::vector<DeviceSpeeds>& speeds, double (*figure)(const DeviceSpeeds&)) {
+  std::vector<double> figures;
+  for (const DeviceSpeeds& one : speeds) figures.push_back(figure(one));
+  return spread_of(std::move(figures));
+}
+
 // What the repetitions of one row gave.
 struct Samples {
   BenchRow row;
@@ -116,7 +133,7 @@ class Measurement {
   Result<uint64_t> logits_hash(const BenchRow& row);
   std::vector<TokenId> past(const BenchRow& row, uint32_t sequence, uint32_t more) const;
   Result<Sinks> run_together(std::vector<std::vector<TokenId>> prompts, uint32_t new_tokens);
-  void finish_row(Samples& samples, const Spread& read, const Spread& arithmetic) const;
+  void finish_row(Samples& samples, const MachineSpeeds& machine) const;
   void begin_stage(std::string_view stage);
 
   Engine& engine_;
@@ -125,7 +142,7 @@ class Measurement {
   const std::function<void(const BenchProgress&)>& progress_;
   EnergyMeter energy_;
   BenchReport report_;
-  std::vector<double> read_speeds_, arithmetic_speeds_;  // of the whole run
+  std::vector<DeviceSpeeds> speeds_;  // of the whole run
   double stages_ = 1;
   uint32_t stages_done_ = 0;
 };
@@ -137,8 +154,11 @@ Result<BenchReport> Measurement::run() {
   report_.repetitions = options_.repetitions;
   HADAL_TRY_VOID(warm_up());
   for (const uint32_t depth : options_.depths) HADAL_TRY_VOID(measure_depth(depth));
-  report_.read_bytes_per_s = spread_of(read_speeds_);
-  report_.multiply_adds_per_s = spread_of(arithmetic_speeds_);
+  report_.read_bytes_per_s = spread_over(speeds_, read_of);
+  report_.multiply_adds_per_s = spread_over(speeds_, weights_of);
+  report_.attention_multiply_adds_per_s = spread_over(speeds_, attention_of);
+  report_.multiply_adds_type = speeds_.back().weights.type;
+  report_.attention_type = speeds_.back().attention.type;
   return report_;
 }
 
@@ -169,22 +189,24 @@ Status Measurement::warm_up() {
 // Repetitions of one row are apart, so that a busy moment of the machine does not hit all of one.
 Status Measurement::measure_depth(uint32_t depth) {
   std::vector<Samples> rows = rows_at(depth);
-  std::vector<double> read, arithmetic;
+  std::vector<DeviceSpeeds> speeds;
   for (uint32_t repetition = 1; repetition <= options_.repetitions; ++repetition) {
     for (Samples& samples : rows) HADAL_TRY_VOID(measure(samples, repetition));
-    HADAL_TRY(const DeviceSpeeds speeds, measure_machine());
-    read.push_back(speeds.read_bytes_per_s);
-    arithmetic.push_back(speeds.multiply_adds_per_s);
+    HADAL_TRY(const DeviceSpeeds now, measure_machine());
+    speeds.push_back(now);
   }
+  const MachineSpeeds machine{
+      .read_bytes_per_s = spread_over(speeds, read_of).median,
+      .weights_multiply_adds_per_s = spread_over(speeds, weights_of).median,
+      .attention_multiply_adds_per_s = spread_over(speeds, attention_of).median};
   for (Samples& samples : rows) {
-    finish_row(samples, spread_of(read), spread_of(arithmetic));
+    finish_row(samples, machine);
     if (samples.row.kind == BenchKind::kPrompt && depth == 0) {
       HADAL_TRY(samples.row.logits_hash, logits_hash(samples.row));
     }
     report_.rows.push_back(samples.row);
   }
-  read_speeds_.insert(read_speeds_.end(), read.begin(), read.end());
-  arithmetic_speeds_.insert(arithmetic_speeds_.end(), arithmetic.begin(), arithmetic.end());
+  speeds_.insert(speeds_.end(), speeds.begin(), speeds.end());
   return {};
 }
 
@@ -282,17 +304,25 @@ Result<Measurement::Sinks> Measurement::run_together(std::vector<std::vector<Tok
   return sinks;
 }
 
-void Measurement::finish_row(Samples& samples, const Spread& read, const Spread& arithmetic) const {
+void Measurement::finish_row(Samples& samples, const MachineSpeeds& machine) const {
   BenchRow& row = samples.row;
   row.tokens_per_s = spread_of(samples.speeds);
+  const bool prompt = row.kind == BenchKind::kPrompt;
+  const double least_seconds = prompt ? prompt_roof_seconds(info_, machine, row.tokens, row.depth)
+                                      : decode_roof_seconds(info_, machine, row.sequences,
+                                                            row.depth + (row.tokens + 1) / 2.0);
+  if (least_seconds > 0) {
+    row.roof_tokens_per_s = (prompt ? row.tokens : row.sequences) / least_seconds;
+    row.roof_percent = 100 * row.tokens_per_s.median / row.roof_tokens_per_s;
+  }
   if (!samples.joules.empty()) row.joules_per_token = spread_of(samples.joules).median;
-  if (row.kind == BenchKind::kPrompt) {
+  if (prompt) {
     row.time_to_first_token_s = spread_of(samples.first_token_times);
     const double of_prompt = static_cast<double>(info_.token_multiply_adds) * row.tokens +
                              static_cast<double>(info_.logits_multiply_adds);
     row.multiply_adds_per_s = of_prompt / row.tokens * row.tokens_per_s.median;
-    if (arithmetic.median > 0) {
-      row.peak_percent = 100 * row.multiply_adds_per_s / arithmetic.median;
+    if (machine.weights_multiply_adds_per_s > 0) {
+      row.peak_percent = 100 * row.multiply_adds_per_s / machine.weights_multiply_adds_per_s;
     }
     return;
   }
@@ -303,7 +333,9 @@ void Measurement::finish_row(Samples& samples, const Spread& read, const Spread&
   const double step_bytes = decode_bytes(info_, context * row.sequences);
   row.bytes_per_token = step_bytes / row.sequences * (tokens - row.accepted_tokens) / tokens;
   row.bytes_per_s = *row.bytes_per_token * row.tokens_per_s.median;
-  if (read.median > 0) row.bandwidth_percent = 100 * row.bytes_per_s / read.median;
+  if (machine.read_bytes_per_s > 0) {
+    row.bandwidth_percent = 100 * row.bytes_per_s / machine.read_bytes_per_s;
+  }
 }
 
 void Measurement::begin_stage(std::string_view stage) {

@@ -45,13 +45,15 @@ struct BenchRow {
   uint32_t tokens = 0;  // of the prompt, or that each sequence generates
   uint32_t depth = 0;   // that were in the cache
   uint32_t sequences = 1;
-  Spread tokens_per_s;                     // of all sequences together
+  Spread tokens_per_s;  // of all sequences together
+  // What the machine's measured speeds allow (measure/roof.h), and how much of it was reached.
+  double roof_tokens_per_s = 0, roof_percent = 0;
   std::optional<double> joules_per_token;  // of the processor's packages (measure/energy.h)
 
   // Prompt.
   Spread time_to_first_token_s;
   double multiply_adds_per_s = 0;  // in the weights' matrices alone, at the median speed
-  double peak_percent = 0;         // of the device's float32 multiply-adds, measured beside
+  double peak_percent = 0;         // of the device's peak for weights, measured beside
   // Of the prompt's last logits, bit for bit, without a past (depth 0 only): equal where the file,
   // the device's kernels and the prompt's length are equal and two builds compute the same.
   std::optional<uint64_t> logits_hash;
@@ -71,7 +73,9 @@ struct BenchReport {
   uint32_t repetitions = 0;
   std::vector<BenchRow> rows;  // by depth; of a depth prompts first
   // The device's, measured after each repetition of each depth.
-  Spread read_bytes_per_s, multiply_adds_per_s;
+  Spread read_bytes_per_s;
+  Spread multiply_adds_per_s, attention_multiply_adds_per_s;  // peaks: DeviceSpeeds
+  std::string_view multiply_adds_type, attention_type;        // ArithmeticSpeed::type
   // Of this process, mapped file pages included; without the block that the bandwidth is measured
   // on, where the system lets a process forget its peak.
   uint64_t peak_memory_bytes = 0;

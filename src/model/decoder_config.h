@@ -31,6 +31,9 @@ struct DecoderConfig : CommonConfig {
             .value_columns = kv_heads * head_width,
             .kv_heads = kv_heads};
   }
+  AttentionWork attention_work() const override {
+    return {.pair = uint64_t{layers} * heads * 2 * head_width};
+  }
 };
 
 // What an architecture says of itself, once, beside its forward.

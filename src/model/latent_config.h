@@ -53,6 +53,12 @@ struct LatentConfig : CommonConfig {
     return experts != 0 && layer >= dense_layers && layer % expert_layer_step == 0;
   }
   uint32_t query_width() const { return nope + rope_width; }  // of a head
+  AttentionWork attention_work() const override {
+    const uint64_t all_heads = uint64_t{layers} * heads;
+    return {.pair = all_heads * (2 * latent + rope_width),
+            .expanded_pair = all_heads * (query_width() + value_width),
+            .expanded_position = all_heads * (nope + value_width) * latent};
+  }
   KvLayout kv_layout() const override {
     return {
         .layers = cached_layers(), .key_columns = latent + rope_width, .type = QuantType::kBF16};

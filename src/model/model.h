@@ -12,6 +12,7 @@
 #include "device/ops.h"
 #include "file/metadata.h"
 #include "file/tensor_index.h"
+#include "model/attention_work.h"
 #include "model/kv_cache.h"
 #include "model/manifest.h"
 
@@ -34,6 +35,7 @@ struct ModelConfig {
   bool predicts = false;
   std::vector<std::string> warnings;  // fields of the file we do not know: a sentence each
   virtual KvLayout kv_layout() const = 0;
+  virtual AttentionWork attention_work() const { return {}; }  // for figures; none: not said
   // Those that keep something of each token: numbers from `layers` on are prediction layers.
   uint32_t cached_layers() const { return layers + (predicts ? prediction_layers : 0); }
 };

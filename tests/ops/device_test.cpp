@@ -230,8 +230,12 @@ TEST_P(DeviceTest, MeasuresItsSpeeds) {
   const DeviceSpeeds speeds = require(device_->measure_speeds());
   EXPECT_GT(speeds.read_bytes_per_s, 1e8);
   EXPECT_LT(speeds.read_bytes_per_s, 1e13);
-  EXPECT_GT(speeds.multiply_adds_per_s, 1e7);
-  EXPECT_LT(speeds.multiply_adds_per_s, 1e14);
+  for (const ArithmeticSpeed& peak : {speeds.weights, speeds.attention}) {
+    EXPECT_GT(peak.multiply_adds_per_s, 1e7);
+    EXPECT_LT(peak.multiply_adds_per_s, 1e14);
+    EXPECT_FALSE(peak.type.empty());
+  }
+  EXPECT_GE(speeds.weights.multiply_adds_per_s, speeds.attention.multiply_adds_per_s);
 }
 
 }  // namespace

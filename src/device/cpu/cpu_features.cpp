@@ -50,6 +50,7 @@ CpuFeatures detect_cpu_features() {
                       bit(seven.ebx, 31);  // F, DQ, BW, VL
   features.avx512 = features.avx2 && avx512 && (states & kAvx512States) == kAvx512States;
   features.avx512_vnni = features.avx512 && bit(seven.ecx, 11);
+  features.avx512_bf16 = features.avx512 && bit(seven_one.eax, 5);
   features.avx_vnni = features.avx2 && bit(seven_one.eax, 4);
   return features;
 }

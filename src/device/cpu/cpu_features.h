@@ -11,6 +11,7 @@ struct CpuFeatures {
   bool avx2 = false;         // AVX2, FMA, F16C, BMI2
   bool avx512 = false;       // avx2, and AVX-512 F, BW, DQ, VL
   bool avx512_vnni = false;  // avx512, and its int8 dot product
+  bool avx512_bf16 = false;  // avx512, and its dot product of bf16
   bool avx_vnni = false;     // avx2, and the 256-bit int8 dot product of client processors
 };
 

@@ -7,6 +7,7 @@
 
 #include "base/memory_limits.h"
 #include "base/sizes.h"
+#include "device/cpu/arithmetic_loops.h"
 #include "device/cpu/scratch.h"
 
 namespace hadal::cpu {
@@ -38,11 +39,25 @@ double measure_read(ThreadPool& pool, const KernelTable& kernels, const std::byt
   return static_cast<double>(bytes) / seconds_since(start);
 }
 
-double measure_arithmetic(ThreadPool& pool, const KernelTable& kernels) {
+double measure_arithmetic(ThreadPool& pool, uint64_t (*loop)(uint64_t rounds)) {
   std::atomic<uint64_t> total{0};
   const auto start = std::chrono::steady_clock::now();
-  pool.run([&](uint32_t) { total += kernels.multiply_adds(kArithmeticRounds); });
+  pool.run([&](uint32_t) { total += loop(kArithmeticRounds); });
   return static_cast<double>(total) / seconds_since(start);
+}
+
+void measure_peaks(ThreadPool& pool, const KernelTable& kernels, DeviceSpeeds& speeds) {
+  std::vector<ArithmeticLoop> loops = arithmetic_loops(detect_cpu_features(), kernels.name);
+  loops.push_back({.type = "float32", .run = kernels.multiply_adds});
+  for (int repeat = 0; repeat < kArithmeticRepeats; ++repeat) {
+    for (const ArithmeticLoop& loop : loops) {
+      const ArithmeticSpeed speed{loop.type, measure_arithmetic(pool, loop.run)};
+      for (ArithmeticSpeed* best : {&speeds.weights, &speeds.attention}) {
+        if (best == &speeds.attention && loop.integers) continue;
+        if (speed.multiply_adds_per_s > best->multiply_adds_per_s) *best = speed;
+      }
+    }
+  }
 }
 
 }  // namespace
@@ -66,10 +81,7 @@ Result<DeviceSpeeds> measure_speeds(Device& device, ThreadPool& pool, const Kern
     speeds.read_bytes_per_s =
         std::max(speeds.read_bytes_per_s, measure_read(pool, kernels, memory->data(), bytes));
   }
-  for (int repeat = 0; repeat < kArithmeticRepeats; ++repeat) {
-    speeds.multiply_adds_per_s =
-        std::max(speeds.multiply_adds_per_s, measure_arithmetic(pool, kernels));
-  }
+  measure_peaks(pool, kernels, speeds);
   return speeds;
 }
 

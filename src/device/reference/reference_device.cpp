@@ -115,9 +115,10 @@ Result<DeviceSpeeds> ReferenceDevice::measure_speeds() {
     const auto start = std::chrono::steady_clock::now();
     ops_.matmul({.in = in, .projections = {{weight.view, {}, out}}});
     const double multiply_adds = double{kMeasureTokens} * kMeasureRows * kMeasureColumns;
-    speeds.multiply_adds_per_s =
-        std::max(speeds.multiply_adds_per_s, multiply_adds / seconds_since(start));
+    speeds.weights = {"float32", std::max(speeds.weights.multiply_adds_per_s,
+                                          multiply_adds / seconds_since(start))};
   }
+  speeds.attention = speeds.weights;
   return speeds;
 }
 

@@ -69,6 +69,12 @@ TEST_F(BenchTest, EveryFigureIsThere) {
       1e-6 * prompt.multiply_adds_per_s);
   EXPECT_NEAR(prompt.peak_percent,
               100 * prompt.multiply_adds_per_s / report->multiply_adds_per_s.median, 1e-9);
+  EXPECT_GE(report->multiply_adds_per_s.median, report->attention_multiply_adds_per_s.median * 0.9);
+  EXPECT_FALSE(report->multiply_adds_type.empty());
+  for (const BenchRow& row : report->rows) {
+    EXPECT_GT(row.roof_percent, 0);
+    EXPECT_NEAR(row.roof_percent, 100 * row.tokens_per_s.median / row.roof_tokens_per_s, 1e-9);
+  }
   EXPECT_EQ(decode.kind, BenchKind::kDecode);
   EXPECT_LE(decode.tokens_per_s.median, decode.tokens_per_s.most);
   EXPECT_GT(decode.between_tokens_s.p50, 0);
@@ -90,6 +96,13 @@ TEST_F(BenchTest, MultiplyAddsAreThoseOfTheMatrices) {
   EXPECT_EQ(engine_->info().token_multiply_adds, 5 * (kAttention + kFeedForward));
   EXPECT_EQ(engine_->info().logits_multiply_adds, 512u * 64);
   EXPECT_EQ(engine_->info().decode_expert_bytes, 0u);
+  EXPECT_EQ(engine_->info().attention.pair, 5u * 2 * 64);
+  uint64_t of_tokens = 0, of_logits = 0;
+  for (const MatrixWork& matrix : engine_->info().matrices) {
+    (matrix.head ? of_logits : of_tokens) += matrix.multiply_adds;
+  }
+  EXPECT_EQ(of_tokens, engine_->info().token_multiply_adds);
+  EXPECT_EQ(of_logits, engine_->info().logits_multiply_adds);
 }
 
 // The engine counts what it found in the cache, and a run whose past is not there fails.
