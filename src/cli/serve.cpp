@@ -118,6 +118,7 @@ Status serve(CommandContext& context, ServeCommand& command) {
     HADAL_TRY_VOID(apply_json_options(*command.app, command.config));
   }
   raise_descriptor_limit();
+  std::signal(SIGPIPE, SIG_IGN);  // whoever read its notes may end; the server goes on
   ServerOptions options;
   HADAL_TRY(options.models, find_models(context, command));
   options.models.answers_max = command.parallel + command.queue;

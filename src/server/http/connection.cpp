@@ -154,7 +154,11 @@ class StreamConnection final : public Connection,
       error_code error;
       const size_t used = parser_->put(buffer_.data(), error);
       buffer_.consume(used);
-      if (error == http::error::need_more) break;
+      if (error == http::error::need_more) {
+        // All that may be kept, and still no end: of a chunk's own line, as heads have their limit.
+        if (buffer_.size() == buffer_.max_size()) return refuse_bytes(error);
+        break;
+      }
       if (error) return refuse_bytes(error);
       if (state_ == State::kHead && parser_->is_header_done() && !take_head()) return;
     }
@@ -257,8 +261,9 @@ class StreamConnection final : public Connection,
   }
 
   void flush() {
-    if (writing_ || !outbox_ || state_ != State::kAnswering) return;
-    if (outbox_->overflowed()) return close();
+    if (!outbox_ || state_ != State::kAnswering) return;
+    if (outbox_->overflowed()) return close();  // even while it takes a byte now and then
+    if (writing_) return;
     out_.clear();
     sent_ = 0;
     if (outbox_->take(out_)) return write_some();

@@ -60,7 +60,10 @@ bool Outbox::write(std::string_view bytes) {
   append_chunk(bytes);
   last_write_ = Clock::now();
   overflowed_ = pending_.size() + in_flight_ > options_.unread_bytes_max;
-  if (overflowed_) pending_ = {};
+  if (overflowed_) {
+    pending_ = {};
+    woken_ = false;  // news, even to a thread that waits for the reader
+  }
   wake_if_needed();
   return !overflowed_;
 }

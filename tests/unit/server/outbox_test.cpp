@@ -101,6 +101,16 @@ TEST(Outbox, ASlowReaderIsGivenUp) {
   EXPECT_EQ(wire.take(), "");
 }
 
+TEST(Outbox, GivingUpAReaderIsNewsWhileItIsWaitedFor) {
+  Wire wire({.unread_bytes_max = 1000});
+  wire.outbox->begin({});
+  wire.take();
+  wire.outbox->write("x");
+  const int wakes = wire.wakes;  // nobody takes that one
+  EXPECT_FALSE(wire.outbox->write(std::string(2000, 'x')));
+  EXPECT_EQ(wire.wakes, wakes + 1);
+}
+
 TEST(Outbox, WhatIsBeingWrittenCountsAsUnread) {
   Wire wire({.unread_bytes_max = 1000});
   wire.outbox->begin({});
