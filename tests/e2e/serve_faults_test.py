@@ -262,14 +262,8 @@ def test_bodies_that_break_off(server, wanted):
     wait_until(lambda: descriptors(server) <= before + 2, 20, "broken requests stay")
 
 
-def large_body_is_welcome(server):
-    with server.connect() as connection:
-        connection.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % (16 << 20))
-        return connection.recv(12) == b"HTTP/1.1 100"
-
-
-def test_bodies_that_are_announced_take_no_memory(server, wanted):
-    """Sixteen would fit into what bodies may hold together; forty are announced, and none sent."""
+def test_bodies_that_are_announced_take_no_room(server, wanted):
+    """Sixteen would fit into what bodies may hold together; forty are announced, and none sent: others are answered meanwhile."""
     memory = resident_bytes(server)
     with others_unharmed(server, wanted):
         connections = [server.connect() for _ in range(40)]
@@ -277,12 +271,36 @@ def test_bodies_that_are_announced_take_no_memory(server, wanted):
             connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n{" % (16 << 20))
         time.sleep(1)
         assert resident_bytes(server) - memory < 64 << 20
-        # There is no room for another large body now, which is said; nobody waits for nothing.
-        answer = server.raw(HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % (16 << 20), timeout=20)
-        assert answer.startswith(b"HTTP/1.1 503 ") and b"Retry-After" in answer
         for connection in connections:
             connection.close()
-        wait_until(lambda: large_body_is_welcome(server), 20, "the room of bodies that never came is not given back")
+
+
+def test_bodies_have_a_bound_together(server, wanted):
+    """As many as are sent but for their last byte, and all are kept: then who comes is told to try again, and afterwards there is room."""
+    large = HEAD + b"Content-Length: %d\r\n\r\n" % (16 << 20) + b" " * ((16 << 20) - 1)
+    connections = []
+    try:
+        for _ in range(20):
+            connections.append(server.connect(20))
+            with contextlib.suppress(OSError):
+                connections[-1].sendall(large)
+        wait_until(lambda: any(was_refused(connection) for connection in connections), 20, "nobody is refused")
+        assert resident_bytes(server) < 1 << 30
+    finally:
+        for connection in connections:
+            connection.close()
+    wait_until(lambda: server.ask("POST", "/v1/completions", b"{")[0] == 400, 20, "the room is not given back")
+    assert complete(server) == wanted
+
+
+def was_refused(connection):
+    connection.settimeout(0.01)
+    try:
+        return b" 503 " in connection.recv(20)
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
 
 
 def test_many_idle_connections(server, wanted):
@@ -324,7 +342,7 @@ def test_sigterm_under_load(hadal):
     idle = [server.connect() for _ in range(50)]
     streams = [server.connect(SLOW_ANSWER_SECONDS) for _ in range(24)]
     for connection in streams:
-        connection.sendall(request(stream=True, max_tokens=300, n=2, temperature=1))
+        connection.sendall(request(stream=True, max_tokens=150, temperature=1))
     begun = [connection.recv(15) for connection in streams[:8]]
     assert all(head == b"HTTP/1.1 200 OK" for head in begun)
     server.process.send_signal(signal.SIGTERM)

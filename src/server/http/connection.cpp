@@ -4,7 +4,6 @@
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/string_body.hpp>
 #include <new>
 
 namespace hadal {
@@ -22,6 +21,28 @@ std::string lower(std::string_view text) {
   }
   return result;
 }
+
+// A body as long as what has come of it, whatever length was announced.
+struct GrowingBody {
+  using value_type = std::string;
+  class reader {
+   public:
+    template <bool Request, typename Fields>
+    reader(http::header<Request, Fields>&, std::string& body) : body_(body) {}
+    void init(const boost::optional<uint64_t>&, error_code& error) { error = {}; }
+    template <typename Buffers>
+    size_t put(const Buffers& buffers, error_code& error) {
+      error = {};
+      const size_t before = body_.size(), more = asio::buffer_size(buffers);
+      body_.resize(before + more);
+      return asio::buffer_copy(asio::buffer(&body_[before], more), buffers);
+    }
+    void finish(error_code& error) { error = {}; }
+
+   private:
+    std::string& body_;
+  };
+};
 
 // A body's share of what all bodies together may hold.
 class BodyCharge {
@@ -103,6 +124,16 @@ class StreamConnection final : public Connection,
 
   auto& socket() { return stream_.lowest_layer(); }
 
+  // Where memory runs out, this connection ends and not the server.
+  template <typename Work>
+  void guarded(const Work& work) {
+    try {
+      work();
+    } catch (const std::exception&) {
+      close();
+    }
+  }
+
   void enter(State state, uint32_t seconds) {
     state_ = state;
     since_ = Clock::now();
@@ -130,7 +161,7 @@ class StreamConnection final : public Connection,
     stream_.async_read_some(asio::buffer(incoming_),
                             [self = this->shared_from_this()](error_code error, size_t bytes) {
                               self->reading_ = false;
-                              self->on_read(error, bytes);
+                              self->guarded([&] { self->on_read(error, bytes); });
                             });
   }
 
@@ -190,9 +221,6 @@ class StreamConnection final : public Connection,
     if (route == nullptr) return refuse(std::get<WebReply>(found)), false;
     route_ = *route;
     charge_ = std::make_shared<BodyCharge>(host_.body_budget());
-    if (!charge_->grow_to(parser_->content_length().value_or(0))) {
-      return refuse_for_room(), false;
-    }
     parser_->eager(true);
     if (!parser_->is_done() && lower(request_.header("expect")) == "100-continue") {
       static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -232,7 +260,7 @@ class StreamConnection final : public Connection,
     }
     outbox_ = std::make_shared<Outbox>(options, [&io = host_.io(), weak = this->weak_from_this()] {
       asio::post(io, [weak] {
-        if (const auto self = weak.lock()) self->flush();
+        if (const auto self = weak.lock()) self->guarded([&] { self->flush(); });
       });
     });
     return outbox_;
@@ -276,7 +304,7 @@ class StreamConnection final : public Connection,
     stream_.async_write_some(asio::buffer(out_.data() + sent_, out_.size() - sent_),
                              [self = this->shared_from_this()](error_code error, size_t bytes) {
                                self->writing_ = false;
-                               self->on_written(error, bytes);
+                               self->guarded([&] { self->on_written(error, bytes); });
                              });
   }
 
@@ -314,7 +342,7 @@ class StreamConnection final : public Connection,
   ConnectionHost& host_;
   std::string incoming_;       // where the read under way puts its bytes
   beast::flat_buffer buffer_;  // read and not yet parsed
-  std::optional<http::request_parser<http::string_body>> parser_;
+  std::optional<http::request_parser<GrowingBody>> parser_;
   State state_ = State::kIdle;
   Clock::time_point since_, deadline_;
   WebRequest request_;
