@@ -22,6 +22,11 @@ constexpr double kOtherOrder = 4e-6;
 // The same where such sums are quantised behind it: one that lay at the border of two steps, each
 // 1/16256 of the greatest beside it, may have come to the other one. One term of dozens moves.
 constexpr double kOtherStep = 4e-5;
+// The same of the long steps of many tokens: 128 times as long at most.
+constexpr double kOtherLongStep = 128 * kOtherStep;
+// The same numbers in short steps and in long ones: all terms move, by up to half a step of five
+// times the mean / 127 each, as chance will have it.
+constexpr double kOtherSteps = 4e-2;
 
 void expect_near(const std::vector<float>& a, const std::vector<float>& b, double allowed) {
   ASSERT_EQ(a.size(), b.size());
@@ -96,6 +101,35 @@ struct Mixture {
   Matrix in = random_matrix(random, kTokens, kWidth);
   Matrix weights = random_matrix(random, kTokens, kTopK);
 };
+
+// Among many tokens a product is that of the token, whatever lies beside it: outliers of one, which
+// make a device multiply digits that the others lack, change nothing for these.
+TEST_P(DeviceLaw, AProductOfManyTokensIsThatBesideOthers) {
+  Random random(63);
+  for (const QuantFormat& format : quant_formats()) {
+    SCOPED_TRACE(format.name);
+    const uint32_t columns = std::max<uint32_t>(352 / format.block_values, 1) * format.block_values;
+    const StoredWeight weight = random_weight(random, format.type, 40, columns);
+    const Matrix in = random_matrix(random, 25, columns);
+    Workbench bench(*device_);
+    const Weight loaded = bench.matrix(weight);
+    const auto product = [&](const Matrix& tokens) {
+      const Tensor out = bench.blank(tokens.rows, 40);
+      device_->ops().matmul({bench.tensor(tokens), {{loaded, {}, out}}});
+      return require(bench.finish(out));
+    };
+    const std::vector<float> before = product(in);
+    Matrix others = in;
+    for (uint32_t token = 0; token < in.rows; token += 2) {
+      for (uint32_t i = token % 7; i < columns; i += 13) others.at(token, i) *= 200;
+    }
+    const std::vector<float> after = product(others);
+    for (uint32_t token = 1; token < in.rows; token += 2) {
+      EXPECT_EQ(part_of(before, size_t{token} * 40, 40), part_of(after, size_t{token} * 40, 40));
+    }
+    EXPECT_NE(before, after);
+  }
+}
 
 TEST_P(DeviceLaw, ExpertsOfATokenAloneAreThoseInABatch) {
   for (const auto& [inner, down] :
@@ -201,8 +235,8 @@ TEST_P(DeviceLaw, LatentAttentionInChunksAndAloneIsThatOfTheWhole) {
     SCOPED_TRACE(quant_format(type).name);
     const Latents latents(type, 90);
     const std::vector<float> whole = latents.run(*device_, 0, 3, latents.length);
-    const double allowed = is_float(type) ? kOtherOrder : kOtherStep;
-    expect_near(whole, latents.run(*device_, 0, 3, 1), allowed);
+    const double allowed = is_float(type) ? kOtherOrder : kOtherLongStep;
+    expect_near(whole, latents.run(*device_, 0, 3, 1), is_float(type) ? kOtherOrder : kOtherSteps);
     expect_near(whole, latents.run(*device_, 0, 3, 37), allowed);
     const size_t one = whole.size() / 3;
     expect_near(part_of(whole, one, one), latents.run(*device_, 1, 1, 64), allowed);
@@ -213,13 +247,12 @@ TEST_P(DeviceLaw, LatentAttentionInChunksAndAloneIsThatOfTheWhole) {
 // appendix C): the lengths are such that a device which does both does both here, the expanded form
 // in more than one block of positions. What is rounded to digits is the query in one form and the
 // latent in the other.
-constexpr double kOtherForm = 3e-4;
 TEST_P(DeviceLaw, LatentAttentionAbsorbedIsThatExpanded) {
   for (const QuantType type : {QuantType::kBF16, QuantType::kQ4_0}) {
     SCOPED_TRACE(quant_format(type).name);
     const Latents latents(type, 700);
     const std::vector<float> absorbed = latents.run(*device_, 0, 1, 20);
-    const double allowed = is_float(type) ? kOtherOrder : kOtherForm;
+    const double allowed = is_float(type) ? kOtherOrder : kOtherSteps;
     expect_near(absorbed, latents.run(*device_, 0, 1, 700), allowed);
     expect_near(absorbed, latents.run(*device_, 0, 1, 350), allowed);
   }

@@ -30,8 +30,9 @@ constexpr BoundRow kBounds[] = {
     // |old|.
     // float32: sums of up to 4096 products in lanes.
     {"matmul float", {6e-8, 3e-7}, {3e-7, 1.5e-6}},
-    // Activations of two int8 digits by blocks of at most 256: a step is greatest / 16256, its
-    // rounding is uniform, so the error of a sum has standard deviation scale / 16256 / sqrt(12) =
+    // Activations of two int8 digits by blocks of at most 256: a step is greatest / 16256 (of more
+    // than eight tokens longer: product_scale counts in steps), its rounding is uniform, so the
+    // error of a sum has standard deviation scale / 16256 / sqrt(12) =
     // 1.8e-5 scale at most, and of thousands of outputs none strays further than six of those. The
     // rows of one token share its rounding: the mean over n tokens may stray by 3 / sqrt(n) of the
     // deviation.
@@ -52,6 +53,8 @@ constexpr BoundRow kBounds[] = {
     // Here the scale has each value where matmul's has the greatest of its block, up to four times
     // as large; nobody shares it out by tokens.
     {"latent quantized", {2e-8, 2e-7}, {7.2e-5, 4.4e-4}},
+    // With long steps: five times the mean / 127, where a mean is at most the root mean square.
+    {"latent quantized, many", {2e-8, 2e-7}, {1.2e-2, 7e-2}},
     // Scale: greatest |value| x (1 + score scale x |query| |key|): the second part is what an error
     // of a score's last place does to its weight.
     {"attention", {5e-9, 4e-8}, {1e-7, 1e-6}},

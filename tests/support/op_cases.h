@@ -19,6 +19,7 @@ namespace hadal {
 
 struct OpExpectation {
   std::vector<double> values, scales;
+  std::vector<double> rounded;  // scales of devices that round activations, where others; or empty
 };
 
 struct OpCase {
@@ -55,8 +56,13 @@ std::vector<OpCase> latent_cases();
 std::vector<OpCase> route_cases();
 std::vector<OpCase> experts_cases();
 
-// Root of the sum over blocks of columns of (greatest |x|)^2 |w|^2: the size of a product of a row
-// of a weight and activations, of which a block may share a step.
-double product_scale(std::span<const float> in, std::span<const float> weight);
+// With more tokens than this a device may take longer steps.
+constexpr uint32_t kShortStepTokens = 8;
+// Root of the sum over blocks of columns of (16256 steps)^2 |w|^2: the size of a product of a row
+// of a weight and activations, of which a block may share a step. 16256 steps are the greatest |x|;
+// the long ones 16256 / 127 times as much as the lesser of that and five times the mean of |x|.
+enum class Steps { kShort, kLong };
+double product_scale(std::span<const float> in, std::span<const float> weight,
+                     Steps steps = Steps::kShort);
 
 }  // namespace hadal

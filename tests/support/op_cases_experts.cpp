@@ -186,7 +186,7 @@ double product(std::span<const float> weight, std::span<const float> in) {
 
 // Adds weight x expert e of `in` to values and scales, [width].
 void add_expert(const ExpertsCase& c, size_t e, std::span<const float> in, double weight,
-                std::span<double> values, std::span<double> scales) {
+                Steps steps, std::span<double> values, std::span<double> scales) {
   const Matrix &gate = c.gate[e].decoded, &up = c.up[e].decoded, &down = c.down[e].decoded;
   std::vector<float> hidden(gate.rows);
   std::vector<double> exact(gate.rows), unsure(gate.rows);
@@ -196,8 +196,8 @@ void add_expert(const ExpertsCase& c, size_t e, std::span<const float> in, doubl
     exact[r] = silu * u;
     hidden[r] = static_cast<float>(exact[r]);
     // The slope of silu is at most 1.1.
-    unsure[r] = 1.1 * std::abs(u) * product_scale(in, gate.row(r)) +
-                std::abs(silu) * product_scale(in, up.row(r));
+    unsure[r] = 1.1 * std::abs(u) * product_scale(in, gate.row(r), steps) +
+                std::abs(silu) * product_scale(in, up.row(r), steps);
   }
   for (uint32_t row = 0; row < down.rows; ++row) {
     double sum = 0, squares = 0;
@@ -207,20 +207,27 @@ void add_expert(const ExpertsCase& c, size_t e, std::span<const float> in, doubl
       squares += w * w * unsure[i] * unsure[i];
     }
     values[row] += weight * sum;
-    scales[row] += std::abs(weight) * (product_scale(hidden, down.row(row)) + std::sqrt(squares));
+    scales[row] +=
+        std::abs(weight) * (product_scale(hidden, down.row(row), steps) + std::sqrt(squares));
   }
 }
 
-OpExpectation expect_experts(const ExpertsCase& c) {
-  OpExpectation expected{{c.old.values.begin(), c.old.values.end()}, {}};
+OpExpectation expect_experts(const ExpertsCase& c, bool is_float) {
+  OpExpectation expected{{c.old.values.begin(), c.old.values.end()}, {}, {}};
   for (const float old : c.old.values) expected.scales.push_back(std::abs(double{old}));
+  if (!is_float && c.in.rows > kShortStepTokens) expected.rounded = expected.scales;
   const uint32_t width = c.old.columns, top_k = c.weights.columns;
+  std::vector<double> twice = expected.values;  // the values again, and of no use
   for (uint32_t token = 0; token < c.in.rows; ++token) {
     for (uint32_t k = 0; k < top_k; ++k) {
-      add_expert(c, static_cast<size_t>(c.chosen[size_t{token} * top_k + k]), c.in.row(token),
-                 double{c.weights.at(token, k)},
-                 std::span(expected.values).subspan(size_t{token} * width, width),
-                 std::span(expected.scales).subspan(size_t{token} * width, width));
+      const auto add = [&](Steps steps, std::vector<double>& values, std::vector<double>& scales) {
+        add_expert(c, static_cast<size_t>(c.chosen[size_t{token} * top_k + k]), c.in.row(token),
+                   double{c.weights.at(token, k)}, steps,
+                   std::span(values).subspan(size_t{token} * width, width),
+                   std::span(scales).subspan(size_t{token} * width, width));
+      };
+      add(Steps::kShort, expected.values, expected.scales);
+      if (!expected.rounded.empty()) add(Steps::kLong, twice, expected.rounded);
     }
   }
   return expected;
@@ -269,16 +276,16 @@ struct ExpertsList {
       for (uint32_t k = 0; k < s.top_k; ++k) made.chosen.push_back(all[k % usable]);
     }
     const auto c = std::make_shared<const ExpertsCase>(std::move(made));
-    const auto is_float = [](QuantType type) { return quant_format(type).block_values == 1; };
+    const auto one_value = [](QuantType type) { return quant_format(type).block_values == 1; };
+    const bool is_float = one_value(s.gate) && one_value(s.up) && one_value(s.down);
     cases.push_back(
         {"experts",
          fmt::format("{} tokens, {} of {} experts, {} {} {}, {} x {}, {}", s.tokens, s.top_k,
                      s.experts, quant_format(s.gate).name, quant_format(s.up).name,
                      quant_format(s.down).name, s.width, s.inner, what),
-         is_float(s.gate) && is_float(s.up) && is_float(s.down) ? "experts float"
-                                                                : "experts quantized",
+         is_float ? "experts float" : "experts quantized",
          [c](Device& device) { return run_experts(*c, device); },
-         [c] { return expect_experts(*c); }, s.tokens});
+         [c, is_float] { return expect_experts(*c, is_float); }, s.tokens});
   }
 };
 

@@ -362,8 +362,12 @@ std::vector<OpCase> latent_cases() {
   for (const LatentCase& c : list_cases()) {
     const auto data = std::make_shared<const LatentData>(make_data(c, random));
     const auto is_float = [](QuantType type) { return quant_format(type).block_values == 1; };
+    uint32_t tokens = 0;
+    for (const Span& sequence : c.sequences) tokens += sequence.now;
     cases.push_back({"latent_attention", name_of(c),
-                     is_float(c.keys) && is_float(c.values) ? "latent float" : "latent quantized",
+                     is_float(c.keys) && is_float(c.values) ? "latent float"
+                     : tokens <= kShortStepTokens           ? "latent quantized"
+                                                            : "latent quantized, many",
                      [data](Device& device) { return run_latent(*data, device); },
                      [data] { return expect_latent(*data); }});
   }

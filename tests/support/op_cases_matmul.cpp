@@ -88,6 +88,13 @@ OpExpectation expect_matmul(const MatmulCase& c) {
         const double scale = c.one_column ? one_column_scale(c.in.row(token), weight.row(row))
                                           : product_scale(c.in.row(token), weight.row(row));
         expected.scales.push_back(scale + beside);
+        if (c.one_column || c.in.rows <= kShortStepTokens) continue;
+        if (quant_format(c.weights[i].type).block_values == 1) {
+          expected.rounded.push_back(scale + beside);
+        } else {
+          expected.rounded.push_back(product_scale(c.in.row(token), weight.row(row), Steps::kLong) +
+                                     beside);
+        }
       }
     }
   }
@@ -257,15 +264,20 @@ void add_extreme_inputs(MatmulList& list) {
 
 }  // namespace
 
-double product_scale(std::span<const float> in, std::span<const float> weight) {
+double product_scale(std::span<const float> in, std::span<const float> weight, Steps steps) {
   double sum = 0;
   for (size_t start = 0; start < in.size(); start += kScaleBlock) {
-    double greatest = 0, squares = 0;
-    for (size_t i = start; i < std::min(in.size(), start + kScaleBlock); ++i) {
+    const size_t end = std::min(in.size(), start + kScaleBlock);
+    double greatest = 0, total = 0, squares = 0;
+    for (size_t i = start; i < end; ++i) {
       greatest = std::max(greatest, std::abs(double{in[i]}));
+      total += std::abs(double{in[i]});
       squares += double{weight[i]} * double{weight[i]};
     }
-    sum += greatest * greatest * squares;
+    const double mean = total / static_cast<double>(end - start);
+    const double size =
+        steps == Steps::kShort ? greatest : std::max(greatest, 128 * std::min(greatest, 5 * mean));
+    sum += size * size * squares;
   }
   return std::sqrt(sum);
 }

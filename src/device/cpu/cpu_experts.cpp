@@ -3,6 +3,7 @@
 // regions: runs of gate and up rows of all groups, each run's products quantised at once; and runs
 // of out's columns, each of which adds the groups in the order of the experts. So a sum has one
 // order, whatever the batch, and needs no room but a run's. Weights of other experts are not read.
+#include <algorithm>
 #include <cstring>
 
 #include "base/sizes.h"
@@ -14,8 +15,9 @@ namespace hadal::cpu {
 namespace {
 
 constexpr size_t kRunsPerThread = 8;   // enough that a thread which is held up delays nobody long
-constexpr size_t kGroupOfDigits = 32;  // values that are quantised together
-// Rows of a run: of a gemm few, as its products for all tokens should stay in the cache.
+constexpr size_t kGroupOfDigits = 32;  // values that are quantised together, of few tokens
+// Rows of a run: of a gemm few, as its products for all tokens should stay in the cache; but those
+// of gate and up are quantised together.
 constexpr size_t kRowsAtOnceLeast = 16, kRowsOfGemm = 64, kRowsOfGemv = 512;
 
 const float* row_of(const Tensor& tensor, size_t row) {
@@ -46,6 +48,13 @@ struct CpuOps::ExpertsPlan {
   size_t thread_bytes = 0, panel_bytes = 0;
 
   size_t place_of(const ExpertGroup& group) const { return places == 1 ? 0 : group.first; }
+  // How many the group has that this place is of.
+  size_t tokens_with(size_t place) const {
+    const auto behind =
+        std::upper_bound(groups.begin(), groups.end(), place,
+                         [](size_t at, const ExpertGroup& group) { return at < group.first; });
+    return behind[-1].count;
+  }
   std::byte* panel(uint32_t thread) const { return threads + thread * thread_bytes; }
   float* products(uint32_t thread) const {
     return reinterpret_cast<float*>(panel(thread) + panel_bytes);
@@ -138,11 +147,13 @@ void CpuOps::plan_experts(ExpertsPlan& plan) {
   if (plan.choices == 0) return;
 
   const size_t runs = pool_.threads() * kRunsPerThread;
-  const size_t most = plan.group_max <= kGemvTokensMax ? kRowsOfGemv : kRowsOfGemm;
+  const bool few = plan.group_max <= kGemvTokensMax;
   const auto rows_a_run = [&](size_t rows, size_t wanted, size_t least) {
+    const size_t most = few ? kRowsOfGemv : std::max(kRowsOfGemm, least);
     return std::min(most, round_up(divide_up(rows, std::max<size_t>(1, wanted)), least));
   };
-  plan.gate_rows = rows_a_run(plan.inner, divide_up(runs, plan.groups.size()), kGroupOfDigits);
+  plan.gate_rows = rows_a_run(plan.inner, divide_up(runs, plan.groups.size()),
+                              few ? kGroupOfDigits : kSparseBlock);
   plan.gate_runs = divide_up(plan.inner, plan.gate_rows);
   plan.down_rows = rows_a_run(plan.width, runs, std::max(kRowsAtOnceLeast, kernels_.panel_rows));
   plan.down_runs = divide_up(plan.width, plan.down_rows);
@@ -170,8 +181,7 @@ bool CpuOps::reserve_experts(ExpertsPlan& plan) {
 void CpuOps::gather_place(const ExpertsPlan& plan, size_t place) const {
   const float* in = row_of(plan.args.in, expert_tokens_[place]);
   if (plan.in_digits) {
-    kernels_.quantize(in, 0, plan.width, plan.in, place);
-    pad_digits(plan.in, plan.width, place);
+    quantize(kernels_, plan.tokens_with(place), in, 0, plan.width, plan.width, plan.in, place);
   }
   if (plan.in_floats) {
     std::memcpy(plan.in_values + place * plan.width, in, plan.width * sizeof(float));
@@ -198,8 +208,7 @@ void CpuOps::gate_run(const ExpertsPlan& plan, size_t run, uint32_t thread) cons
         plan.inner_digits ? gates + i * rows : plan.hidden_values + choice * plan.inner + first;
     kernels_.swiglu(gates + i * rows, ups + i * rows, rows, to);
     if (!plan.inner_digits) continue;
-    kernels_.quantize(to, first, rows, plan.hidden, choice);
-    if (last == plan.inner) pad_digits(plan.hidden, plan.inner, choice);
+    quantize(kernels_, group.count, to, first, rows, plan.inner, plan.hidden, choice);
   }
 }
 

@@ -58,9 +58,8 @@ void CpuOps::multiply_rows(const HeadProducts& p) {
     parallel(inputs, rows_at_once(static_cast<uint32_t>(columns)),
              [&](size_t first, size_t last, uint32_t) {
                for (size_t i = first; i < last; ++i) {
-                 kernels_.quantize(row_of(p.in, i % tokens) + i / tokens * p.in_step, 0, columns,
-                                   digits, i);
-                 pad_digits(digits, columns, i);
+                 quantize(kernels_, tokens, row_of(p.in, i % tokens) + i / tokens * p.in_step, 0,
+                          columns, columns, digits, i);
                }
              });
   }

@@ -1,10 +1,12 @@
 // The matrix product: activations are quantised once a call, then rows of all projections are
 // handed out to the threads in runs.
 //
-// For quantised weights an activation is a number of two int8 digits (about 15 bits). With one
-// alone the error of a small model's outliers reaches the answer: SmolLM2's logits were off by a
-// third of their spread, and its first word changed. The second digit costs no memory traffic, so
-// decoding hardly feels it.
+// For quantised weights an activation is a number of two int8 digits. Of few tokens both are always
+// multiplied (about 15 bits): that costs no memory traffic, so decoding hardly feels it. Of many
+// tokens the second product would double the work: there the low digit holds all but the outliers,
+// a block's step is a part of its mean and not of its greatest value, and only outliers have a high
+// digit. With one digit alone, and steps that outliers set, SmolLM2's logits were off by a third of
+// their spread.
 #include "base/sizes.h"
 #include "device/cpu/arena.h"
 #include "device/cpu/cpu_ops.h"
@@ -42,18 +44,17 @@ void CpuOps::matmul(const MatmulArgs& args) {
   MatmulPlan plan;
   plan_matmul(args, plan);
   if (plan.in.tokens == 0 || !reserve_matmul(plan)) return;
-  if (plan.quantized) quantize_rows(args.in, plan.in.digits);
+  if (plan.quantized) quantize_rows(args.in, plan.in);
   parallel(plan.runs, 1, [&](size_t first, size_t last, uint32_t thread) {
     multiply_runs(plan, first, last, thread);
   });
 }
 
-void CpuOps::quantize_rows(const Tensor& in, const DigitTokens& digits) {
+void CpuOps::quantize_rows(const Tensor& in, const Activations& to) {
   parallel(in.rows, rows_at_once(in.columns), [&](size_t first, size_t last, uint32_t) {
     for (size_t token = first; token < last; ++token) {
       const float* values = static_cast<const float*>(in.data) + token * in.row_stride;
-      kernels_.quantize(values, 0, in.columns, digits, token);
-      pad_digits(digits, in.columns, token);
+      quantize(kernels_, to.tokens, values, 0, in.columns, in.columns, to.digits, token);
     }
   });
 }

@@ -84,7 +84,7 @@ class CpuOps final : public Ops {
   void plan_matmul(const MatmulArgs& args, MatmulPlan& plan) const;
   bool reserve_matmul(MatmulPlan& plan);
   void multiply_runs(const MatmulPlan& plan, size_t first, size_t last, uint32_t thread) const;
-  void quantize_rows(const Tensor& in, const DigitTokens& digits);
+  void quantize_rows(const Tensor& in, const Activations& to);
 
   // experts, in the order of its steps.
   struct ExpertGroup;

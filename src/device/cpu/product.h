@@ -18,15 +18,18 @@ struct Activations {
   DigitTokens digits = {};
   FloatTokens floats = {};
 
-  bool few() const { return tokens <= kGemvTokensMax; }  // gemv, not gemm
+  bool few() const { return tokens <= kGemvTokensMax; }  // gemv and fine digits; else gemm, sparse
 };
 
 // Room for tokens of `columns` values, from an arena that has started or not.
 DigitTokens take_digits(Arena& arena, size_t columns, size_t tokens);
 // The same tokens from `token` on.
 DigitTokens digits_from(const DigitTokens& digits, size_t token);
-// Zeros behind a token's last column, where kernels read whole runs.
-void pad_digits(const DigitTokens& digits, size_t columns, size_t token);
+// Columns [first, first + count) of a token, which has `columns`, in the form that kernels take
+// (table.h) where `tokens` are multiplied together: multiples of 32, of many tokens kSparseBlock.
+// With its last column come zeros behind it, where kernels read whole runs.
+void quantize(const KernelTable& kernels, size_t tokens, const float* in, size_t first,
+              size_t count, size_t columns, const DigitTokens& digits, size_t token);
 
 // One expert's matrix with the kernels of its format.
 class StoredMatrix {

@@ -3,7 +3,7 @@
 // tokens. A body: included by kernels_*.cpp after their vector types.
 //
 // A panel: bytes [columns / 4][kPanelRows][4], then scales [columns / group][kPanelRows], then
-// minimums of the same shape, added, where something is to be subtracted.
+// minimums of the same shape, added, where the format has them.
 #pragma once
 
 #include "device/cpu/kernels/formats.h"
@@ -26,23 +26,19 @@ struct Panel {
         minimums(scales + columns / F::kGroup * kPanelRows) {}
 };
 
-// What is subtracted is a minimum of the format, or the offset times the scale.
 template <class F>
 inline void unpack_scales(const uint8_t* run, int parts, size_t first_group, size_t row,
                           const Panel<F>& panel) {
   const Scales scales = F::scales(run, parts);
   constexpr size_t kGroups = 256 / F::kGroup;
-  const auto put = [&](const __m256(&from)[2], __m256 factor, float* to) {
+  const auto put = [&](const __m256(&from)[2], __m256 sign, float* to) {
     alignas(32) float numbers[16];
-    _mm256_store_ps(numbers, _mm256_mul_ps(from[0], factor));
-    if (kGroups == 16) _mm256_store_ps(numbers + 8, _mm256_mul_ps(from[1], factor));
+    _mm256_store_ps(numbers, _mm256_xor_ps(from[0], sign));
+    if (kGroups == 16) _mm256_store_ps(numbers + 8, _mm256_xor_ps(from[1], sign));
     for (size_t g = 0; g < kGroups; ++g) to[(first_group + g) * kPanelRows + row] = numbers[g];
   };
-  put(scales.scale, _mm256_set1_ps(1.0f), panel.scales);
-  if (kSubtracts<F>) {
-    constexpr float kFactor = F::kMinimums ? -1.0f : -static_cast<float>(kOffsetOf<F>);
-    put(F::kMinimums ? scales.minimum : scales.scale, _mm256_set1_ps(kFactor), panel.minimums);
-  }
+  put(scales.scale, _mm256_setzero_ps(), panel.scales);
+  if (F::kMinimums) put(scales.minimum, _mm256_set1_ps(-0.0f), panel.minimums);
 }
 
 // Rows first_row .. of w; behind its last row the last one stands in, and nobody reads the result.
@@ -88,13 +84,18 @@ void unpack_panel(const WeightRows& w, size_t first_row, const Panel<F>& panel) 
 template <class F>
 constexpr int kSumsIn16Bits = F::kSigned ? 1 : 32767 / (2 * 127 * F::kMaximum);
 
+// A tile's sums: one register a token and vector of rows.
+template <int kTokens>
+using TileInts = WideInts[kPanelVectors][kTokens];
+template <int kTokens>
+using TileFloats = Floats[kPanelVectors][kTokens];
+
 // The integer products of a group for a tile: sums[v][t] (int32 lanes) += weights . digits, which
 // are those of the tile's first token and, `stride` behind, of each next. Inlined by force: the
 // sums are registers, and with many formats the compiler would rather call.
 template <class F, int kTokens>
 [[gnu::always_inline]] inline void multiply_group(const uint8_t* weights, const int8_t* digits,
-                                                  size_t stride,
-                                                  WideInts (&sums)[kPanelVectors][kTokens]) {
+                                                  size_t stride, TileInts<kTokens>& sums) {
   constexpr int kSteps = F::kGroup / 4;
 #if defined(__AVX512VNNI__)
 #pragma GCC unroll 8
@@ -112,7 +113,7 @@ template <class F, int kTokens>
   constexpr int kRun = kSumsIn16Bits<F> < kSteps ? kSumsIn16Bits<F> : kSteps;
 #pragma GCC unroll 8
   for (int first = 0; first < kSteps; first += kRun) {
-    WideInts pairs[kPanelVectors][kTokens];
+    TileInts<kTokens> pairs;
     for (int step = first; step < first + kRun && step < kSteps; ++step) {
       for (int v = 0; v < kPanelVectors; ++v) {
         const WideInts w = load_ints(weights + (step * kPanelRows + v * Floats::kWidth) * 4);
@@ -130,39 +131,133 @@ template <class F, int kTokens>
 #endif
 }
 
+// The same of the four columns of some steps, a bit each.
+template <class F, int kTokens>
+[[gnu::always_inline]] inline void multiply_steps(uint32_t steps, const uint8_t* weights,
+                                                  const int8_t* digits, size_t stride,
+                                                  TileInts<kTokens>& sums) {
+  for (; steps != 0; steps &= steps - 1) {
+    const auto step = static_cast<size_t>(__builtin_ctz(steps));
+    WideInts w[kPanelVectors];
+    for (int v = 0; v < kPanelVectors; ++v) {
+      w[v] = load_ints(weights + (step * kPanelRows + v * Floats::kWidth) * 4);
+    }
+    for (int t = 0; t < kTokens; ++t) {
+      const WideInts x = broadcast_ints(load_u32(digits + t * stride + step * 4));
+      for (int v = 0; v < kPanelVectors; ++v) {
+#if defined(__AVX512VNNI__)
+        sums[v][t] = dot_bytes(sums[v][t], w[v], x);
+#else
+        sums[v][t] = add_pairs(sums[v][t], multiply_bytes<F::kSigned>(w[v], x));
+#endif
+      }
+    }
+  }
+}
+
+// Which steps of a block have a high digit in any of a tile's tokens: a byte for each 32 columns.
+template <int kTokens>
+inline uint64_t steps_of(const DigitTokens& x, size_t first_token, size_t block) {
+  uint64_t steps = 0;
+  for (int t = 0; t < kTokens; ++t) {
+    uint64_t of_token;
+    memcpy(&of_token, x.steps + (first_token + t) * (x.columns / 32) + block * 8, 8);
+    steps |= of_token;
+  }
+  return steps;
+}
+
+// Sums start at what the offset takes from them: starts[t][g], of each token's group. An offset is
+// a power of two.
+template <class F, int kTokens>
+struct TileStarts {
+  static constexpr size_t kGroups = kSparseBlock / F::kGroup;
+  alignas(32) int32_t of[kTokens][kGroups];
+
+  TileStarts(const float* sums, size_t stride) {
+    if (kOffsetOf<F> == 0) return;
+    for (int t = 0; t < kTokens; ++t) {
+      for (size_t g = 0; g < kGroups; g += 8) {
+        const __m256 offset = _mm256_set1_ps(-static_cast<float>(kOffsetOf<F>));
+        const __m256 taken = _mm256_mul_ps(_mm256_loadu_ps(sums + t * stride + g), offset);
+        _mm256_store_si256(reinterpret_cast<__m256i*>(of[t] + g), _mm256_cvtps_epi32(taken));
+      }
+    }
+  }
+  [[gnu::always_inline]] WideInts at(int t, size_t g) const {
+    return kOffsetOf<F> == 0 ? zero_ints() : broadcast_ints(static_cast<uint32_t>(of[t][g]));
+  }
+};
+
+// A block's products, without the scales of the tokens: sums += ... `groups` of it are there.
+template <class F, int kTokens>
+[[gnu::always_inline]] inline void multiply_block(const Panel<F>& panel, const DigitTokens& x,
+                                                  size_t first_token, size_t block, size_t groups,
+                                                  TileFloats<kTokens>& sums) {
+  constexpr size_t kGroups = kSparseBlock / F::kGroup, kSteps = F::kGroup / 4;
+  const size_t first = first_token * x.columns + block * kSparseBlock;
+  const size_t stride = x.columns / F::kGroup;
+  const float* group_sums =
+      (F::kGroup == 32 ? x.sums32 : x.sums16) + first_token * stride + block * kGroups;
+  const TileStarts<F, kTokens> starts(group_sums, stride);
+  uint64_t steps = steps_of<kTokens>(x, first_token, block);
+  for (size_t g = 0; g < groups; ++g, steps >>= kSteps) {
+    const uint8_t* weights = panel.bytes + (block * kGroups + g) * F::kGroup * kPanelRows;
+    TileInts<kTokens> products;
+    const uint32_t great = steps & ((1u << kSteps) - 1);
+    if (great != 0) {
+      for (int v = 0; v < kPanelVectors; ++v) {
+        for (int t = 0; t < kTokens; ++t) products[v][t] = zero_ints();
+      }
+      multiply_steps<F, kTokens>(great, weights, x.high + first + g * F::kGroup, x.columns,
+                                 products);
+      for (int t = 0; t < kTokens; ++t) {
+        const WideInts start = starts.at(t, g);
+        for (int v = 0; v < kPanelVectors; ++v) {
+          products[v][t] = add_ints(shift_left<kDigitBits>(products[v][t]), start);
+        }
+      }
+    } else {
+      for (int t = 0; t < kTokens; ++t) {
+        const WideInts start = starts.at(t, g);
+        for (int v = 0; v < kPanelVectors; ++v) products[v][t] = start;
+      }
+    }
+    multiply_group<F, kTokens>(weights, x.low + first + g * F::kGroup, x.columns, products);
+    for (int v = 0; v < kPanelVectors; ++v) {
+      const size_t at = (block * kGroups + g) * kPanelRows + v * Floats::kWidth;
+      const Floats scale = load(panel.scales + at);
+      for (int t = 0; t < kTokens; ++t) {
+        sums[v][t] = multiply_add(to_floats(products[v][t]), scale, sums[v][t]);
+        if (F::kMinimums) {
+          sums[v][t] = multiply_add(load(panel.minimums + at),
+                                    broadcast(group_sums[t * stride + g]), sums[v][t]);
+        }
+      }
+    }
+  }
+}
+
 template <class F, int kTokens>
 void multiply_tile(const Panel<F>& panel, size_t columns, const DigitTokens& x, size_t first_token,
                    size_t rows, size_t first_row, const Destination& to) {
-  const int8_t* high = x.high + first_token * x.columns;
-  const int8_t* low = x.low + first_token * x.columns;
-  const float* scales = x.scales + first_token * (x.columns / 32);
-  const size_t group_stride = x.columns / F::kGroup;
-  const float* group_sums = (F::kGroup == 32 ? x.sums32 : x.sums16) + first_token * group_stride;
-  Floats totals[kPanelVectors][kTokens];
+  constexpr size_t kGroups = kSparseBlock / F::kGroup;
+  TileFloats<kTokens> totals;
   for (int v = 0; v < kPanelVectors; ++v) {
     for (int t = 0; t < kTokens; ++t) totals[v][t] = zeros();
   }
-  for (size_t g = 0; g < columns / F::kGroup; ++g) {
-    WideInts sums[kPanelVectors][kTokens];
+  const size_t all = columns / F::kGroup;
+  for (size_t block = 0; block * kGroups < all; ++block) {
+    const size_t left = all - block * kGroups;
+    TileFloats<kTokens> sums;
     for (int v = 0; v < kPanelVectors; ++v) {
-      for (int t = 0; t < kTokens; ++t) sums[v][t] = zero_ints();
+      for (int t = 0; t < kTokens; ++t) sums[v][t] = zeros();
     }
-    const uint8_t* weights = panel.bytes + g * F::kGroup * kPanelRows;
-    multiply_group<F, kTokens>(weights, high + g * F::kGroup, x.columns, sums);
-    for (int v = 0; v < kPanelVectors; ++v) {
-      for (int t = 0; t < kTokens; ++t) sums[v][t] = shift_left<kDigitBits>(sums[v][t]);
-    }
-    multiply_group<F, kTokens>(weights, low + g * F::kGroup, x.columns, sums);
-    for (int v = 0; v < kPanelVectors; ++v) {
-      const size_t at = g * kPanelRows + v * Floats::kWidth;
-      const Floats scale = load(panel.scales + at);
-      for (int t = 0; t < kTokens; ++t) {
-        const Floats factor = scale * broadcast(scales[t * (x.columns / 32) + g * F::kGroup / 32]);
-        totals[v][t] = multiply_add(to_floats(sums[v][t]), factor, totals[v][t]);
-        if (kSubtracts<F>) {
-          totals[v][t] = multiply_add(load(panel.minimums + at),
-                                      broadcast(group_sums[t * group_stride + g]), totals[v][t]);
-        }
+    multiply_block<F, kTokens>(panel, x, first_token, block, left < kGroups ? left : kGroups, sums);
+    for (int t = 0; t < kTokens; ++t) {
+      const Floats scale = broadcast(x.scales[(first_token + t) * (x.columns / 32) + block * 8]);
+      for (int v = 0; v < kPanelVectors; ++v) {
+        totals[v][t] = multiply_add(sums[v][t], scale, totals[v][t]);
       }
     }
   }

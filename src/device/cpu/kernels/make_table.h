@@ -57,7 +57,8 @@ constexpr KernelTable make_table(const char* name, const char* title) {
   // Bytes, and a scale and a minimum for each 16.
   table.integer_panel_bytes_per_column = kPanelRows + kPanelRows * 2 * sizeof(float) / 16;
   table.float_panel_bytes = kFloatPanelColumns * kPanelRows * sizeof(float);
-  table.quantize = quantize;
+  table.quantize_fine = quantize_fine;
+  table.quantize_sparse = quantize_sparse;
   table.dot = dot;
   table.cache_f32 = cache_kernels<CacheF32>();
   table.cache_f16 = cache_kernels<CacheF16>();

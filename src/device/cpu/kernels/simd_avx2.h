@@ -138,6 +138,9 @@ template <int kBits>
 inline WideInts shift_left(WideInts a) {
   return {_mm256_slli_epi32(a.v, kBits)};
 }
+inline WideInts add_ints(WideInts a, WideInts b) {
+  return {_mm256_add_epi32(a.v, b.v)};
+}
 inline Floats to_floats(WideInts a) {
   return {_mm256_cvtepi32_ps(a.v)};
 }

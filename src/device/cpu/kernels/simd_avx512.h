@@ -140,6 +140,9 @@ template <int kBits>
 inline WideInts shift_left(WideInts a) {
   return {_mm512_slli_epi32(a.v, kBits)};
 }
+inline WideInts add_ints(WideInts a, WideInts b) {
+  return {_mm512_add_epi32(a.v, b.v)};
+}
 inline Floats to_floats(WideInts a) {
   return {_mm512_cvtepi32_ps(a.v)};
 }

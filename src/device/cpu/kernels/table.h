@@ -35,22 +35,33 @@ enum IntegerFormat : int {
 };
 enum FloatFormat : int { kFloat_F32, kFloat_F16, kFloat_BF16, kFloat_F8, kFloatFormats };
 
-// Tokens of activations as numbers of two signed digits, one scale for each 32:
-// value = (high * 128 + low) * scale (cpu_matmul.cpp says why two). Tokens lie one behind the
-// other, each array with its own length a token.
+// Tokens of activations as numbers of two signed digits: value = (high * 128 + low) * scale
+// (cpu_matmul.cpp says why two). Tokens lie one behind the other, each array with its own length a
+// token. A token has one of two forms.
+//
+// Fine, for gemv: a scale for each 32 values, about 15 bits for the greatest; both digits are
+// always multiplied.
+//
+// Sparse, for gemm: a scale for each kSparseBlock values, such that the low digit alone holds all
+// but the rare great ones; the high digit is 0 but for those, and only the steps of four columns
+// that have one are multiplied a second time.
 //
 // Crossed order: of each 128 columns the first halves of the four groups of 32, then the second
 // ones. So 16 bytes each of four blocks of four-bit values, which lie so in most files, meet their
 // digits after one mask and after one shift.
 constexpr int kDigitBits = 7;
+constexpr size_t kSparseBlock = 256;
 struct DigitTokens {
   size_t columns;        // those of the weights, rounded up to 256; what is behind them is 0
   int8_t* high;          // [tokens][columns], in -127 .. 127
-  int8_t* low;           // [tokens][columns], in -64 .. 64
-  int8_t* crossed_high;  // the same in crossed order
+  int8_t* low;           // [tokens][columns], in -64 .. 64; sparse: in -127 .. 127
+  int8_t* crossed_high;  // fine: the same in crossed order
   int8_t* crossed_low;
-  float* scales;  // [tokens][columns / 32]
-  float* sums32;  // [tokens][columns / 32]: the sum of a group's values: what minimums multiply
+  uint8_t* steps;  // sparse: [tokens][columns / 32]: bit i: columns 4 i .. have a high digit
+  float* scales;   // [tokens][columns / 32]; sparse: a block's stands at its first 32
+  // [tokens][columns / 32]: the sum of a group's values, which minimums and offsets multiply;
+  // sparse: of its numbers, without the scale
+  float* sums32;
   float* sums16;  // [tokens][columns / 16]: the same of half groups
 };
 
@@ -75,9 +86,10 @@ struct WeightRows {
 };
 
 struct IntegerKernels {
-  // Few tokens (1 .. kGemvTokensMax): each weight is unpacked in registers and multiplied at once.
+  // Few tokens (1 .. kGemvTokensMax), fine: each weight is unpacked in registers and multiplied at
+  // once.
   void (*gemv)(const WeightRows&, const DigitTokens&, size_t tokens, const Destination&);
-  // Many tokens: panels of KernelTable::panel_rows rows are unpacked into `panel`
+  // Many tokens, sparse: panels of KernelTable::panel_rows rows are unpacked into `panel`
   // (integer_panel_bytes_per_column * columns bytes, 64-aligned), then multiplied with all tokens.
   void (*gemm)(const WeightRows&, const DigitTokens&, size_t tokens, uint8_t* panel,
                const Destination&);
@@ -152,10 +164,14 @@ struct KernelTable {
   size_t integer_panel_bytes_per_column;
   size_t float_panel_bytes;
 
-  // Columns first .. first + count (multiples of 32) of one token, to their places in all arrays
+  // Columns first .. first + count (multiples of 32) of one token, to their places in the arrays
   // of `out`. What lies behind a token's last column is not touched.
-  void (*quantize)(const float* in, size_t first, size_t count, const DigitTokens& out,
-                   size_t token);
+  void (*quantize_fine)(const float* in, size_t first, size_t count, const DigitTokens& out,
+                        size_t token);
+  // The same; `first` is a multiple of kSparseBlock. Values of more than `reach` times the mean of
+  // their block, without sign, have a high digit; 0: all have, with 15 bits for the greatest.
+  void (*quantize_sparse)(const float* in, size_t first, size_t count, float reach,
+                          const DigitTokens& out, size_t token);
 
   // sum of a[i] * b[i]
   float (*dot)(const float* a, const float* b, size_t count);
