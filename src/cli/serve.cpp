@@ -154,7 +154,7 @@ Status serve(CommandContext& context, ServeCommand& command) {
 Command add_serve(CLI::App& application, CommandContext& context) {
   CLI::App* app = application.add_subcommand(
       "serve",
-      "Serve models to OpenAI's clients, on this machine alone\n"
+      "Serve models to OpenAI's, Anthropic's and Ollama's clients, on this machine alone\n"
       "Example: hadal serve deepseek-r1:1.5b\n"
       "         curl http://127.0.0.1:8080/v1/chat/completions \\\n"
       "           -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Hello!\"}]}'");

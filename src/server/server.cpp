@@ -3,8 +3,13 @@
 #include <iterator>
 
 #include "server/access/gate.h"
+#include "server/dialects/anthropic.h"
+#include "server/dialects/anthropic_errors.h"
+#include "server/dialects/ollama.h"
+#include "server/dialects/ollama_reply.h"
 #include "server/dialects/openai.h"
 #include "server/dialects/openai_errors.h"
+#include "server/dialects/tokens.h"
 #include "server/health.h"
 #include "server/live_status.h"
 #include "server/page/page_routes.h"
@@ -35,12 +40,18 @@ Result<std::unique_ptr<Server>> Server::open(ServerOptions options) {
   HostRules hosts = std::move(options.hosts);
   std::unique_ptr<Server> server(new Server(std::move(options)));
   std::vector<Route> routes = openai_routes(server->pool_);
+  append(routes, anthropic_routes(server->pool_));
+  append(routes, ollama_routes(server->pool_));
+  append(routes, token_routes(server->pool_));
   append(routes, health_routes(server->pool_,
                                [server = server.get()] { return server->http_->draining(); }));
   append(routes, live_status_routes(server->pool_));
   append(routes, page_routes());
   HADAL_TRY(server->http_,
-            HttpServer::open(std::move(http), Router(std::move(routes), {{"", openai_http_error}}),
+            HttpServer::open(std::move(http),
+                             Router(std::move(routes), {{"/v1/messages", anthropic_http_error},
+                                                        {"/api/", ollama_http_error},
+                                                        {"", openai_http_error}}),
                              make_gate(std::move(hosts))));
   return server;
 }

@@ -1,33 +1,15 @@
 """OpenAI's own Python client (tests/requirements.txt) against `hadal serve`, on small real models."""
 
 import json
-import os
-import pathlib
-import sys
 import threading
 
 import pytest
 
-from conftest import TESTS, Hadal, real_model
-from local_server import LocalServer
+from real_servers import CHINESE, need_client, start
 
-PACKAGES = pathlib.Path(os.environ.get("HADAL_TEST_PACKAGES", TESTS.parent / "build/python/lib/python3.11/site-packages"))
-if not (PACKAGES / "openai").is_dir():
-    pytest.skip(f"{PACKAGES}/openai is not there (scripts/test makes it where PyPI can be reached)", allow_module_level=True)
-if sys.version_info[:2] != (3, 11):
-    pytest.skip("the packages are for CPython 3.11", allow_module_level=True)
-sys.path.append(str(PACKAGES))
+need_client("openai")
 
 import openai  # noqa: E402
-
-CHINESE = "请用中文写一句关于春天的话。"
-
-
-def start(tmp_path_factory, name, *options):
-    model = real_model(name)
-    hadal = Hadal(tmp_path_factory.mktemp("serve") / "home")
-    hadal.environment["HADAL_THREADS"] = "2"
-    return LocalServer(hadal, model, *options)
 
 
 @pytest.fixture(scope="module")

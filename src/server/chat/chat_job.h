@@ -15,7 +15,8 @@ struct ChatJob {
   std::string model;  // "": the server's default
 
   // Either messages, as chat templates know them (roles system, user, assistant, tool; content a
-  // string), or a prompt: text that is continued, or its tokens.
+  // string), or a prompt: text that is continued, or its tokens. With both, the prompt is for models
+  // without a chat template.
   std::optional<nlohmann::ordered_json> messages;
   std::string prompt;
   std::vector<TokenId> prompt_tokens;
@@ -35,6 +36,7 @@ struct ChatJob {
   std::optional<uint32_t> top_k;
   std::optional<uint64_t> seed;  // choice i: seed + i
   uint32_t max_tokens = 0;       // 0: until the context is full
+  uint32_t context_most = 0;     // a context smaller than the model's; 0: the model's
   std::vector<std::string> stop;
   std::vector<LogitBias> logit_bias;
   std::optional<uint32_t> top_logprobs;  // none: no log probabilities

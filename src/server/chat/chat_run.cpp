@@ -1,23 +1,17 @@
 #include "server/chat/chat_run.h"
 
-#include <chrono>
 #include <new>
 #include <optional>
 #include <random>
 #include <utility>
 
 #include "server/chat/fields.h"
+#include "server/chat/job_prompt.h"
 #include "server/chat/tools.h"
 
 namespace hadal {
 
 namespace {
-
-int64_t now_seconds() {
-  return std::chrono::duration_cast<std::chrono::seconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 ChatFinish finish_of(const Answer& answer, size_t calls) {
   switch (answer.reason) {
@@ -166,7 +160,6 @@ RequestResult<void> ChatRun::submit_all() {
     if (over_) return {};
     choices_left_ = job_.choices;
   }
-  if (auto checked = check_tools(); !checked) return checked;
   if (auto checked = check_tokens(); !checked) return checked;
   auto places = lease_->take_places(job_.choices);
   if (!places) return tl::unexpected(places.error());
@@ -204,17 +197,6 @@ RequestResult<void> ChatRun::submit_all() {
   return {};
 }
 
-// A model that was not made for tools would not see them.
-RequestResult<void> ChatRun::check_tools() const {
-  if (!job_.tools.is_array()) return {};
-  const std::string& source = lease_->generator().chat_template_source();
-  const bool reads_calls = must_call() || ToolCallStream(source).looks_for_calls();
-  if (reads_calls && source.find("tools") != std::string::npos) return {};
-  return refuse_field(
-      ErrorKind::kUnsupported, "tools",
-      fmt::format("{} was not made for tools: its chat template knows none", lease_->name()));
-}
-
 RequestResult<void> ChatRun::check_tokens() const {
   const uint32_t vocabulary = lease_->generator().engine().info().vocabulary;
   const auto check = [&](TokenId token, const char* field) -> RequestResult<void> {
@@ -242,22 +224,16 @@ RequestResult<std::shared_ptr<TokenMask>> ChatRun::make_mask() {
 }
 
 RequestResult<Prompt> ChatRun::make_prompt() {
-  const Generator& generator = lease_->generator();
-  Result<Prompt> prompt = Prompt{};
-  if (job_.messages) {
-    shape_past_calls(*job_.messages, generator.chat_template_source());
-    const ChatOptions options{.thinking = job_.thinking,
-                              .now_seconds = now_seconds(),
-                              .tools = job_.tools.is_array() ? &job_.tools : nullptr};
-    prompt = generator.chat_prompt(*job_.messages, options);
-  } else if (!job_.prompt_tokens.empty()) {
-    prompt->tokens = job_.prompt_tokens;
-  } else {
-    prompt = generator.raw_prompt(job_.prompt);
-  }
-  if (!prompt) return refuse(ErrorKind::kInvalid, "{}", prompt.error().message);
+  auto prompt = render_prompt(*lease_, job_);
+  if (!prompt) return prompt;
   const auto tokens = static_cast<uint32_t>(prompt->tokens.size());
-  const uint32_t context = lease_->generator().engine().info().context_tokens;
+  uint32_t context = lease_->generator().engine().info().context_tokens;
+  if (job_.context_most > context) {
+    return refuse_field(ErrorKind::kUnsupported, "num_ctx",
+                        fmt::format("num_ctx is {}, but this server gives {} a context of {}",
+                                    job_.context_most, lease_->name(), context));
+  }
+  if (job_.context_most > 0) context = job_.context_most;
   if (tokens >= context) {
     return tl::unexpected(RequestError{
         .kind = ErrorKind::kTooLong,
@@ -268,7 +244,11 @@ RequestResult<Prompt> ChatRun::make_prompt() {
         .prompt_tokens = tokens,
         .context_tokens = context});
   }
-  return std::move(*prompt);
+  if (job_.context_most > 0) {
+    const uint32_t room = context - tokens;
+    job_.max_tokens = job_.max_tokens == 0 ? room : std::min(job_.max_tokens, room);
+  }
+  return prompt;
 }
 
 bool ChatRun::tell_delta(uint32_t choice, const ChatDelta& delta) {

@@ -84,7 +84,6 @@ class ChatRun : public std::enable_shared_from_this<ChatRun> {
   void begin(RequestResult<ModelLease> lease);
   RequestResult<void> submit_all();
   RequestResult<Prompt> make_prompt();
-  RequestResult<void> check_tools() const;
   RequestResult<void> check_tokens() const;
   RequestResult<std::shared_ptr<TokenMask>> make_mask();
   bool must_call() const { return job_.tool_choice != ChatJob::ToolChoice::kAuto; }

@@ -24,7 +24,11 @@ ModelLease::~ModelLease() {
 }
 
 ModelPool::ModelPool(ModelPoolOptions options) : options_(std::move(options)) {
-  for (const ModelEntry& entry : options_.models) slots_[entry.name].entry = entry;
+  for (const ModelEntry& entry : options_.models) {
+    Slot& slot = slots_[entry.name];
+    slot.entry = entry;
+    slot.keep_alive = options_.keep_alive;
+  }
   loader_ = std::thread([this] { run(); });
 }
 
@@ -86,6 +90,12 @@ void ModelPool::preload(std::function<void()> failed) {
   });
 }
 
+void ModelPool::set_keep_alive(const std::string& name,
+                               std::optional<std::chrono::seconds> keep_alive) {
+  std::lock_guard lock(mutex_);
+  if (Slot* const slot = find_slot(name)) slot->keep_alive = keep_alive;
+}
+
 bool ModelPool::ready() const {
   std::lock_guard lock(mutex_);
   return !preloading_ && load_error_.empty() && !ending_;
@@ -123,6 +133,11 @@ ModelStatus ModelPool::status(const Slot& slot) const {
     const Engine& engine = slot.model->generator().engine();
     result.context_tokens = engine.info().context_tokens;
     result.engine = engine.status();
+    if (slot.keep_alive) {
+      const auto unused = slot.leases > 0 ? Clock::duration(0) : Clock::now() - slot.last_used;
+      const auto left = std::chrono::duration_cast<std::chrono::seconds>(*slot.keep_alive - unused);
+      result.unloads_in = std::max(left, std::chrono::seconds(0));
+    }
   } else if (slot.loading) {
     result.state = ModelState::kLoading;
   }
@@ -150,8 +165,7 @@ void ModelPool::run() {
       load(slot);
       lock.lock();
     }
-    if (!options_.keep_alive) continue;
-    if (auto idle = take_idle(Clock::now() - *options_.keep_alive)) {
+    if (auto idle = take_idle(true)) {
       lock.unlock();
       idle.reset();
       lock.lock();
@@ -212,18 +226,19 @@ Result<OpenedModel> ModelPool::open_with_room(const ModelEntry& entry) {
     }
     if (opened) return opened;
     std::unique_lock lock(mutex_);
-    auto idle = take_idle(std::nullopt);
+    auto idle = take_idle(false);
     lock.unlock();
     if (!idle) return opened;
   }
 }
 
-// The longest unused model that nobody leases; with a time, only if unused since then.
-std::unique_ptr<ServedModel> ModelPool::take_idle(std::optional<Clock::time_point> unused_since) {
+// The longest unused model that nobody leases; where asked, of those whose time is over.
+std::unique_ptr<ServedModel> ModelPool::take_idle(bool expired_only) {
+  const auto now = Clock::now();
   Slot* longest = nullptr;
   for (auto& [name, slot] : slots_) {
     if (!slot.model || slot.leases > 0) continue;
-    if (unused_since && slot.last_used > *unused_since) continue;
+    if (expired_only && (!slot.keep_alive || now - slot.last_used < *slot.keep_alive)) continue;
     if (longest == nullptr || slot.last_used < longest->last_used) longest = &slot;
   }
   return longest == nullptr ? nullptr : std::move(longest->model);

@@ -64,6 +64,7 @@ struct ModelStatus {
   uint32_t answers = 0;         // running and waiting
   uint32_t context_tokens = 0;  // this and what follows: of loaded ones
   EngineStatus engine;
+  std::optional<std::chrono::seconds> unloads_in;  // if nobody uses it until then; none: never
 };
 
 class ModelPool {
@@ -81,6 +82,9 @@ class ModelPool {
   // cannot be loaded.
   void preload(std::function<void()> failed);
 
+  // From now on the model is unloaded when nobody used it for so long; none: never.
+  void set_keep_alive(const std::string& name, std::optional<std::chrono::seconds> keep_alive);
+
   bool ready() const;              // what was preloaded is loaded (or there was nothing)
   std::string load_error() const;  // of the preload; "": none
   std::vector<ModelStatus> list() const;
@@ -95,6 +99,7 @@ class ModelPool {
     bool loading = false;
     uint32_t leases = 0;
     Clock::time_point last_used;
+    std::optional<std::chrono::seconds> keep_alive;
     std::vector<Then> waiting;
   };
 
@@ -104,7 +109,7 @@ class ModelPool {
   void run();
   void load(Slot& slot);
   Result<OpenedModel> open_with_room(const ModelEntry& entry);
-  std::unique_ptr<ServedModel> take_idle(std::optional<Clock::time_point> unused_since);
+  std::unique_ptr<ServedModel> take_idle(bool expired_only);
 
   const ModelPoolOptions options_;
   mutable std::mutex mutex_;  // guards what follows

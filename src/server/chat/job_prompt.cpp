@@ -1,0 +1,62 @@
+#include "server/chat/job_prompt.h"
+
+#include <chrono>
+#include <new>
+
+#include "server/chat/fields.h"
+#include "server/chat/tools.h"
+
+namespace hadal {
+
+namespace {
+
+int64_t now_seconds() {
+  return std::chrono::duration_cast<std::chrono::seconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+// A model that was not made for tools would not see them.
+RequestResult<void> check_tools(const ServedModel& model, const ChatJob& job) {
+  if (!job.tools.is_array()) return {};
+  const std::string& source = model.generator().chat_template_source();
+  const bool must_call = job.tool_choice != ChatJob::ToolChoice::kAuto;
+  const bool reads_calls = must_call || ToolCallStream(source).looks_for_calls();
+  if (reads_calls && source.find("tools") != std::string::npos) return {};
+  return refuse_field(
+      ErrorKind::kUnsupported, "tools",
+      fmt::format("{} was not made for tools: its chat template knows none", model.name()));
+}
+
+}  // namespace
+
+RequestResult<Prompt> render_prompt(const ServedModel& model, ChatJob& job) {
+  if (auto checked = check_tools(model, job); !checked) return tl::unexpected(checked.error());
+  const Generator& generator = model.generator();
+  Result<Prompt> prompt = Prompt{};
+  if (job.messages && (generator.has_chat_template() || job.prompt.empty())) {
+    shape_past_calls(*job.messages, generator.chat_template_source());
+    const ChatOptions options{.thinking = job.thinking,
+                              .now_seconds = now_seconds(),
+                              .tools = job.tools.is_array() ? &job.tools : nullptr};
+    prompt = generator.chat_prompt(*job.messages, options);
+  } else if (!job.prompt_tokens.empty()) {
+    prompt->tokens = job.prompt_tokens;
+  } else {
+    prompt = generator.raw_prompt(job.prompt);
+  }
+  if (!prompt) return refuse(ErrorKind::kInvalid, "{}", prompt.error().message);
+  return std::move(*prompt);
+}
+
+void with_model(ModelPool& pool, const std::string& name, ModelPool::Then then) {
+  pool.acquire(name, [then = std::move(then)](RequestResult<ModelLease> lease) {
+    try {
+      then(std::move(lease));
+    } catch (const std::bad_alloc&) {
+      then(refuse(ErrorKind::kUnavailable, "there is not enough memory for this request"));
+    }
+  });
+}
+
+}  // namespace hadal

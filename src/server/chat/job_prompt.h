@@ -1,0 +1,21 @@
+// What a job is for the model: tokens. Any thread but the engine's; takes as long as the template
+// and the tokenizer need.
+#pragma once
+
+#include <string>
+
+#include "server/chat/chat_job.h"
+#include "server/models/model_pool.h"
+#include "server/request_error.h"
+
+namespace hadal {
+
+// Renders and tokenizes; past calls in the job's messages get the shape that the template wants.
+// Errors: the template's own; tools for a model that was not made for them.
+RequestResult<Prompt> render_prompt(const ServedModel& model, ChatJob& job);
+
+// As ModelPool::acquire; where there is not enough memory for what `then` does, it is called again,
+// with that error.
+void with_model(ModelPool& pool, const std::string& name, ModelPool::Then then);
+
+}  // namespace hadal

@@ -1,0 +1,94 @@
+#include "server/dialects/ollama.h"
+
+#include <nlohmann/json.hpp>
+
+#include "server/chat/job_prompt.h"
+#include "server/dialects/ollama_models.h"
+#include "server/dialects/ollama_reply.h"
+#include "server/dialects/ollama_request.h"
+#include "server/dialects/wire.h"
+
+namespace hadal {
+namespace {
+
+// Clients ask for the least version of Ollama that has what they need; this is the one whose
+// addresses these are.
+constexpr const char* kOllamaVersion = "0.12.6";
+
+struct Ollama {
+  explicit Ollama(ModelPool& models) : pool(models), models(models) {}
+  ModelPool& pool;
+  OllamaModels models;
+};
+
+// A request without a message only loads the model, or, with keep_alive 0, unloads it.
+void load_only(Ollama& ollama, const OllamaRequest& request, const std::string& name,
+               const std::shared_ptr<Exchange>& exchange) {
+  const bool unload =
+      request.keep_alive && *request.keep_alive && (*request.keep_alive)->count() == 0;
+  WebReply reply{.body = ollama_load_body(request, name, unload ? "unload" : "load")};
+  if (request.stream) {
+    reply.body += '\n';
+    reply.content_type = kNdjson;
+  }
+  if (unload && ollama.pool.find(request.job.model)) return exchange->reply(reply);
+  with_model(ollama.pool, request.job.model,
+             [reply = std::move(reply), exchange](RequestResult<ModelLease> lease) {
+               exchange->reply(lease ? reply : ollama_error_reply(lease.error()));
+             });
+}
+
+void answer(Ollama& ollama, const WebRequest& http, RequestResult<OllamaRequest> request,
+            const std::shared_ptr<Exchange>& exchange) {
+  if (!request) return exchange->reply(ollama_error_reply(request.error()));
+  const std::string name = request->job.model;
+  request->job.model = ollama.models.resolve(name);
+  if (request->keep_alive) {
+    ollama.pool.set_keep_alive(request->job.model, *request->keep_alive);
+  }
+  if (request->loads_only) return load_only(ollama, *request, name, exchange);
+  auto reader = make_ollama_reply(*request, name, exchange);
+  start_chat(ollama.pool, http, std::move(request->job), std::move(reader), *exchange);
+}
+
+}  // namespace
+
+std::vector<Route> ollama_routes(ModelPool& pool) {
+  const auto ollama = std::make_shared<Ollama>(pool);
+  using Asker = std::shared_ptr<Exchange>;
+  return {
+      {.method = "POST",
+       .path = "/api/chat",
+       .handler =
+           [ollama](const WebRequest& http, Asker exchange) {
+             answer(*ollama, http, read_ollama_chat(http.body), exchange);
+           }},
+      {.method = "POST",
+       .path = "/api/generate",
+       .handler =
+           [ollama](const WebRequest& http, Asker exchange) {
+             answer(*ollama, http, read_ollama_generate(http.body), exchange);
+           }},
+      {.method = "POST",
+       .path = "/api/show",
+       .handler = [ollama](const WebRequest& http,
+                           Asker exchange) { exchange->reply(ollama->models.show(http.body)); }},
+      {.method = "GET",
+       .path = "/api/tags",
+       .handler = [ollama](const WebRequest&,
+                           Asker exchange) { exchange->reply(ollama->models.tags()); }},
+      {.method = "GET",
+       .path = "/api/ps",
+       .handler = [ollama](const WebRequest&,
+                           Asker exchange) { exchange->reply(ollama->models.running()); }},
+      {.method = "GET",
+       .path = "/api/version",
+       .runs_on = RunsOn::kIoThread,
+       .handler =
+           [](const WebRequest&, Asker exchange) {
+             exchange->reply(json_reply({{"version", kOllamaVersion}}));
+           }},
+  };
+}
+
+}  // namespace hadal
