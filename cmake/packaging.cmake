@@ -4,6 +4,8 @@ install(TARGETS hadal RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(FILES README.md README.zh.md NOTICE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES docs/operating.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES ${HADAL_PAGE_BUILD}/licences.txt DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME page-licences.txt)
+install(FILES packaging/systemd/hadal.service DESTINATION lib/systemd/system)
+install(FILES packaging/prometheus/prometheus.yml packaging/grafana/hadal.json DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
 
 # Completions are printed by the program itself, so that they never fall behind it.

@@ -8,11 +8,11 @@ die() { say "$*"; exit 1; }
 
 # What the program is built with, and what more the tests need. Debian 12 names.
 build_packages=(g++ cmake ninja-build pkg-config nlohmann-json3-dev libcli11-dev libfmt-dev libexpected-dev libboost-dev
-  libpcre2-dev libutf8proc-dev libedit-dev libcurl4-openssl-dev libssl-dev libzip-dev
+  libpcre2-dev libutf8proc-dev libedit-dev libcurl4-openssl-dev libssl-dev libzip-dev libseccomp-dev
   gzip libjs-marked libjs-katex fonts-katex node-highlight.js)
 demo_packages=(curl ca-certificates unzip)
 test_packages=(libgtest-dev xz-utils tmux python3 python3-pytest python3-jinja2 python3-numpy python3-pip python3-venv openssl git binutils
-  chromium chromium-driver python3-selenium)
+  chromium chromium-driver python3-selenium prometheus)
 all_packages=(clang-16 libclang-rt-16-dev clang-format libasan8 libubsan1 libtsan2)
 
 # need_packages NAME...: installs what is missing where this user may; otherwise says the one line that does, and stops.

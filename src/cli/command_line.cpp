@@ -12,6 +12,7 @@
 #include <new>
 #include <system_error>
 
+#include "cli/key.h"
 #include "cli/pull_model.h"
 #include "device/registry.h"
 
@@ -87,11 +88,12 @@ int parse_and_run(CommandContext& context, int argument_count, char** arguments)
   application.set_version_flag("--version", std::string("hadal ") + HADAL_VERSION);
   application.require_subcommand(0, 1);
   const std::vector<Command> commands = {
-      add_run(application, context),      add_serve(application, context),
-      add_pull(application, context),     add_list(application, context),
-      add_show(application, context),     add_rm(application, context),
-      add_tokenize(application, context), add_eval(application, context),
-      add_bench(application, context),    add_completion(application, context),
+      add_run(application, context),        add_serve(application, context),
+      add_pull(application, context),       add_list(application, context),
+      add_show(application, context),       add_rm(application, context),
+      add_tokenize(application, context),   add_eval(application, context),
+      add_bench(application, context),      add_key(application, context),
+      add_completion(application, context),
   };
   if (const auto message = unknown_command(commands, argument_count, arguments)) {
     context.terminal.error(*message);

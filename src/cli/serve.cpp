@@ -6,9 +6,11 @@
 #include <filesystem>
 
 #include "cli/json_options.h"
+#include "cli/key.h"
 #include "cli/models_here.h"
 #include "cli/pull_model.h"
 #include "cli/sampling_options.h"
+#include "server/sandbox/sandbox.h"
 #include "server/server.h"
 
 namespace hadal {
@@ -22,7 +24,8 @@ struct ServeCommand {
   uint16_t port = 8080;
   uint32_t parallel = 8, queue = 256, drain_seconds = 30;
   int64_t keep_alive = 0;
-  std::vector<std::string> allowed_hosts;
+  std::vector<std::string> allowed_hosts, allowed_origins;
+  bool open_to_all = false, no_sandbox = false;
 };
 
 constexpr int64_t kIdleModelSeconds = 300;
@@ -113,6 +116,46 @@ void greet(CommandContext& context, const Server& server, const std::string& mod
       address, model));
 }
 
+// What a person should know who lets other machines ask.
+void warn_of_others(CommandContext& context, const ServeCommand& command, bool keys) {
+  const auto loopback = is_loopback(command.host);
+  if (!loopback || *loopback) return;
+  context.terminal.warn(
+      keys ? "other machines reach this server, and keys and answers go to them unencrypted"
+           : "there are no keys: everybody who reaches this port may use the server");
+}
+
+// Where a model's files lie in truth: those of Hugging Face's cache are links to elsewhere.
+void add_readable(std::vector<std::filesystem::path>& readable,
+                  const std::filesystem::path& model) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const fs::path folder =
+      fs::is_directory(model, error) ? model : fs::absolute(model).parent_path();
+  readable.push_back(folder);
+  for (fs::directory_iterator files(folder, error), end; !error && files != end;
+       files.increment(error)) {
+    std::error_code ignored;
+    if (!files->is_symlink(ignored)) continue;
+    const fs::path target = fs::canonical(files->path(), ignored).parent_path();
+    if (!ignored && readable.back() != target) readable.push_back(target);
+  }
+}
+
+// Before there are threads, which would stay outside of it.
+void give_up_what_is_not_needed(CommandContext& context, const ServeCommand& command,
+                                const ModelPoolOptions& models) {
+  if (command.no_sandbox) return;
+  std::error_code ignored;  // a home that cannot be made holds no keys either
+  std::filesystem::create_directories(context.environment.home, ignored);
+  SandboxOptions options{.readable = {context.environment.home}};
+  for (const ModelEntry& model : models.models) add_readable(options.readable, model.path);
+  const Sandbox sandbox = enter_sandbox(options);
+  if (!sandbox.missing.empty()) {
+    context.terminal.say("the sandbox lacks a part: " + sandbox.missing);
+  }
+}
+
 Status serve(CommandContext& context, ServeCommand& command) {
   if (!command.config.empty()) {
     HADAL_TRY_VOID(apply_json_options(*command.app, command.config));
@@ -134,6 +177,9 @@ Status serve(CommandContext& context, ServeCommand& command) {
   if (keep_alive > 0) options.models.keep_alive = std::chrono::seconds(keep_alive);
   options.preload = !command.models.empty();
   options.hosts.names = command.allowed_hosts;
+  options.hosts.origins = command.allowed_origins;
+  options.keys = key_file(context.environment);
+  options.open_to_all = command.open_to_all;
   options.http.host = command.host;
   options.http.port = command.port;
   options.http.drain_seconds = command.drain_seconds;
@@ -144,8 +190,10 @@ Status serve(CommandContext& context, ServeCommand& command) {
   const std::string shown = options.models.default_model.empty()
                                 ? options.models.models.front().name
                                 : options.models.default_model;
+  give_up_what_is_not_needed(context, command, options.models);
   HADAL_TRY(const auto server, Server::open(std::move(options)));
   greet(context, *server, shown);
+  warn_of_others(context, command, server->keys_needed());
   return server->run();
 }
 
@@ -209,6 +257,29 @@ Command add_serve(CLI::App& application, CommandContext& context) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->type_name("NAME");
+  app->add_option_function<std::vector<std::string>>(
+         "--allow-origin",
+         [command](const std::vector<std::string>& origins) {
+           for (const std::string& origin : origins) {
+             if (!is_origin(origin)) {
+               throw CLI::ValidationError("--allow-origin",
+                                          origin + " is no origin such as https://chat.example");
+             }
+           }
+           command->allowed_origins = origins;
+         },
+         "A web page's origin, e.g. https://chat.example, whose scripts may ask (repeatable)")
+      ->envname("HADAL_ALLOW_ORIGIN")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("ORIGIN");
+  app->add_flag("--open", command->open_to_all,
+                "Without keys, also let other machines ask: everybody who reaches the port")
+      ->envname("HADAL_OPEN");
+  app->add_flag("--no-sandbox", command->no_sandbox,
+                "Keep what serving does not need: starting programs, writing and reading other\n"
+                "files, calling other machines")
+      ->envname("HADAL_NO_SANDBOX");
   return {app, [&context, command] { return serve(context, *command); }};
 }
 

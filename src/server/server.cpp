@@ -12,6 +12,7 @@
 #include "server/dialects/tokens.h"
 #include "server/health.h"
 #include "server/live_status.h"
+#include "server/metrics/metrics_routes.h"
 #include "server/page/page_routes.h"
 
 namespace hadal {
@@ -23,6 +24,20 @@ void append(std::vector<Route>& routes, std::vector<Route> more) {
                 std::make_move_iterator(more.end()));
 }
 
+// Counts answers; what they took goes to the account of the key that asked for them, too.
+class CountAndCharge final : public ServerMetrics {
+ public:
+  explicit CountAndCharge(std::shared_ptr<KeyRing> keys) : keys_(std::move(keys)) {}
+  void on_finish(const FinishedAnswer& answer) override {
+    ServerMetrics::on_finish(answer);
+    if (answer.fairness_key == 0) return;
+    keys_->charge(answer.fairness_key, answer.usage.prompt_tokens + answer.usage.answer_tokens);
+  }
+
+ private:
+  const std::shared_ptr<KeyRing> keys_;
+};
+
 }  // namespace
 
 Server::Server(ServerOptions options)
@@ -30,15 +45,20 @@ Server::Server(ServerOptions options)
 
 Result<std::unique_ptr<Server>> Server::open(ServerOptions options) {
   HADAL_TRY(const bool loopback, is_loopback(options.http.host));
-  if (!loopback) {
+  HADAL_TRY(auto keys, KeyRing::open(options.keys));
+  if (!loopback && !keys->needed() && !options.open_to_all) {
     return fail(
-        "{} can be reached from other machines, and this server has no keys yet that say who may "
-        "ask. Give --host 127.0.0.1 (the default)",
+        "{} can be reached from other machines, and there are no keys that say who may ask. `hadal "
+        "key add NAME` makes one; --open lets everybody ask who reaches the port; --host 127.0.0.1 "
+        "(the default) keeps it to this machine",
         options.http.host);
   }
   HttpServerOptions http = std::move(options.http);
   HostRules hosts = std::move(options.hosts);
+  const auto metrics = std::make_shared<CountAndCharge>(keys);
+  options.models.watch = metrics;
   std::unique_ptr<Server> server(new Server(std::move(options)));
+  server->keys_ = keys;
   std::vector<Route> routes = openai_routes(server->pool_);
   append(routes, anthropic_routes(server->pool_));
   append(routes, ollama_routes(server->pool_));
@@ -47,12 +67,14 @@ Result<std::unique_ptr<Server>> Server::open(ServerOptions options) {
                                [server = server.get()] { return server->http_->draining(); }));
   append(routes, live_status_routes(server->pool_));
   append(routes, page_routes());
+  append(routes, metrics_routes(server->pool_, metrics,
+                                [server = server.get()] { return server->http_->connections(); }));
   HADAL_TRY(server->http_,
             HttpServer::open(std::move(http),
                              Router(std::move(routes), {{"/v1/messages", anthropic_http_error},
                                                         {"/api/", ollama_http_error},
                                                         {"", openai_http_error}}),
-                             make_gate(std::move(hosts))));
+                             make_gate(std::move(hosts), keys)));
   return server;
 }
 

@@ -4,11 +4,13 @@
 // engine thread for each loaded model, beside the device's own.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 
 #include "base/result.h"
 #include "server/access/host_rules.h"
+#include "server/access/key_ring.h"
 #include "server/http/http_server.h"
 #include "server/models/model_pool.h"
 
@@ -17,6 +19,8 @@ namespace hadal {
 struct ServerOptions {
   HttpServerOptions http;
   HostRules hosts;
+  std::filesystem::path keys;  // keys.json; "": there never are any
+  bool open_to_all = false;    // whoever reaches the address may ask, if there are no keys
   ModelPoolOptions models;
   bool preload = false;  // the default model, before the first request
 };
@@ -32,12 +36,14 @@ class Server {
   // Until it is ended (HttpServerOptions::end_signals) and drained. An error: the model that was
   // to be preloaded cannot be.
   Status run();
+  bool keys_needed() { return keys_->needed(); }
   void drain() { http_->drain(); }
 
  private:
   explicit Server(ServerOptions options);
 
   const bool preload_;
+  std::shared_ptr<KeyRing> keys_;
   ModelPool pool_;
   std::unique_ptr<HttpServer> http_;
 };

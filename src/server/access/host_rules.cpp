@@ -53,8 +53,25 @@ bool host_is_ours(std::string_view host, const HostRules& rules) {
 bool origin_is_welcome(std::string_view origin, std::string_view host, const HostRules& rules) {
   if (origin.empty()) return true;
   const std::string asked = lower(origin), own = lower(host);
-  return asked == "http://" + own || asked == "https://" + own ||
-         std::ranges::find(rules.origins, asked) != rules.origins.end();
+  return asked == "http://" + own || asked == "https://" + own || origin_is_listed(origin, rules);
+}
+
+bool origin_is_listed(std::string_view origin, const HostRules& rules) {
+  return !origin.empty() && std::ranges::find(rules.origins, lower(origin)) != rules.origins.end();
+}
+
+bool is_origin(std::string_view text) {
+  const size_t colon = text.find("://");
+  if (colon == 0 || colon == text.npos) return false;
+  const std::string_view scheme = text.substr(0, colon), rest = text.substr(colon + 3);
+  const auto plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_' ||
+           c == '+';
+  };
+  const auto of_host = [&](char c) { return plain(c) || c == ':' || c == '[' || c == ']'; };
+  const auto host = without_port(rest);
+  return std::ranges::all_of(scheme, plain) && std::ranges::all_of(rest, of_host) && host &&
+         !host->empty();
 }
 
 }  // namespace hadal

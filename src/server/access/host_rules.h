@@ -10,8 +10,9 @@
 namespace hadal {
 
 struct HostRules {
-  std::vector<std::string> names;    // further names of this server, lower case, without a port
-  std::vector<std::string> origins;  // further "scheme://host[:port]" that may ask from a browser
+  std::vector<std::string> names;  // further names of this server, lower case, without a port
+  std::vector<std::string>
+      origins;  // further ones that may ask from a browser: is_origin, lower case
 };
 
 // host: the header's value. An address in digits and "localhost" always name this server: no
@@ -20,5 +21,9 @@ bool host_is_ours(std::string_view host, const HostRules& rules);
 
 // origin: the header's value, "" where there was none (no browser, or a page's own GET).
 bool origin_is_welcome(std::string_view origin, std::string_view host, const HostRules& rules);
+// Whether it is another origin that was let in: its browser wants to be told so (CORS).
+bool origin_is_listed(std::string_view origin, const HostRules& rules);
+// "https://chat.example:8443": a scheme, a name or address, perhaps a port, and nothing behind it.
+bool is_origin(std::string_view text);
 
 }  // namespace hadal

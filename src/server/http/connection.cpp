@@ -115,6 +115,7 @@ class StreamConnection final : public Connection,
     if (outbox_) outbox_->leave();
     outbox_.reset();
     charge_.reset();
+    place_.reset();
     host_.forget(*this);
   }
 
@@ -145,6 +146,7 @@ class StreamConnection final : public Connection,
     parser_.reset();
     request_ = {};
     charge_.reset();
+    place_.reset();
     route_ = nullptr;
     if (!reading_) incoming_ = {};
     if (buffer_.size() == 0) buffer_.shrink_to_fit();
@@ -235,6 +237,7 @@ class StreamConnection final : public Connection,
     request_.charge = charge_;
     auto exchange = std::make_shared<Exchange>(
         open_outbox(), host_.router().error(request_.path, 500, "the request could not be done"));
+    place_ = std::move(request_.caller.place);
     auto request = std::make_shared<const WebRequest>(std::move(request_));
     charge_.reset();
     if (route_->runs_on == RunsOn::kIoThread) {
@@ -250,7 +253,8 @@ class StreamConnection final : public Connection,
 
   std::shared_ptr<Outbox> open_outbox() {
     enter(State::kAnswering, 0);
-    Outbox::Options options{.unread_bytes_max = host_.limits().unread_bytes_max};
+    Outbox::Options options{.unread_bytes_max = host_.limits().unread_bytes_max,
+                            .headers = request_.reply_headers};
     if (parser_ && parser_->is_header_done()) {
       options.http_1_0 = parser_->get().version() < 11;
       options.keep_alive = parser_->is_done() && parser_->keep_alive() && !host_.draining();
@@ -267,7 +271,8 @@ class StreamConnection final : public Connection,
   }
 
   void refuse(unsigned status, std::string_view message, WebHeaders headers = {}) {
-    WebReply reply = host_.router().error(request_.path, status, message);
+    WebReply reply{.status = status};
+    if (status >= 300) reply = host_.router().error(request_.path, status, message);
     reply.headers = std::move(headers);
     refuse(reply);
   }
@@ -322,6 +327,7 @@ class StreamConnection final : public Connection,
     const bool keep = outbox_->keep_alive() && !host_.draining();
     outbox_->leave();
     outbox_.reset();
+    place_.reset();
     if (!keep) {
       // Closing now would lose the answer if the client is still sending.
       enter(State::kLingering, host_.limits().linger_seconds);
@@ -348,6 +354,7 @@ class StreamConnection final : public Connection,
   WebRequest request_;
   const Route* route_ = nullptr;
   std::shared_ptr<BodyCharge> charge_;
+  std::shared_ptr<void> place_;  // among what its key may have under way
   std::shared_ptr<Outbox> outbox_;
   std::string out_;  // what is being written
   size_t sent_ = 0;  // of it

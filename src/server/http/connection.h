@@ -17,8 +17,9 @@
 
 namespace hadal {
 
-// Judges a request by its head, before its body is read; may fill in request.caller. route: null
-// where the path has none.
+// Judges a request by its head, before its body is read; may fill in request.caller and
+// request.reply_headers. route: null where the path has none. A "refusal" below 300 is an answer
+// without a body: nothing more was asked for.
 struct GateRefusal {
   unsigned status;
   std::string message;

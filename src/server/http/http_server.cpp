@@ -245,6 +245,9 @@ std::string HttpServer::address() const {
 uint16_t HttpServer::port() const {
   return state_->endpoint().port();
 }
+const Router& HttpServer::router() const {
+  return state_->router();
+}
 void HttpServer::run() {
   state_->run();
 }

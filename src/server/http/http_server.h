@@ -42,6 +42,7 @@ class HttpServer {
 
   std::string address() const;  // "http://127.0.0.1:8080"
   uint16_t port() const;
+  const Router& router() const;
   // Serves until drained. Clients can connect (and wait) from open() on.
   void run();
   void drain();  // any thread

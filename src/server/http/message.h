@@ -16,6 +16,8 @@ using WebHeaders = std::vector<std::pair<std::string, std::string>>;
 struct Caller {
   std::string name;         // of the key; "": no key was needed
   uint64_t cache_salt = 0;  // requests share cached prompts only where it is the same
+  // As long as it lives, the request is under way for the key's limit of such; null: no limit.
+  std::shared_ptr<void> place;
 };
 
 struct WebRequest {
@@ -26,6 +28,7 @@ struct WebRequest {
   WebHeaders headers;  // names in lower case
   std::string body;
   Caller caller;
+  WebHeaders reply_headers;            // that the gate wants on every answer to it
   std::shared_ptr<const void> charge;  // holds the body's share of HttpLimits::bodies_bytes_max
 
   // The first of that name (in lower case); "": there is none.

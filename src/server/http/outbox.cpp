@@ -160,9 +160,11 @@ void Outbox::append_head(unsigned status, std::string_view content_type, const W
   pending_ += keep_alive_ ? "Connection: keep-alive\r\n" : "Connection: close\r\n";
   pending_ += "X-Content-Type-Options: nosniff\r\n";
   bool says_how_to_cache = false;
-  for (const auto& [name, value] : headers) {
-    says_how_to_cache |= name == "Cache-Control";
-    pending_ += fmt::format("{}: {}\r\n", one_line(name), one_line(value));
+  for (const WebHeaders* some : {&options_.headers, &headers}) {
+    for (const auto& [name, value] : *some) {
+      says_how_to_cache |= name == "Cache-Control";
+      pending_ += fmt::format("{}: {}\r\n", one_line(name), one_line(value));
+    }
   }
   if (!says_how_to_cache) pending_ += "Cache-Control: no-store\r\n";
   pending_ += "\r\n";

@@ -32,6 +32,7 @@ class Outbox {
     bool keep_alive = true;     // what the client wants
     bool without_body = false;  // HEAD
     size_t unread_bytes_max = 1 << 20;
+    WebHeaders headers = {};  // of every answer, before its own
   };
 
   // wake: tells the I/O thread that there is something to take; called from any thread, not after

@@ -43,6 +43,7 @@ class Router {
   // request.rest is filled in.
   std::variant<const Route*, WebReply> find(WebRequest& request) const;
 
+  const std::vector<Route>& routes() const { return routes_; }
   WebReply error(std::string_view path, unsigned status, std::string_view message) const;
 
  private:

@@ -130,8 +130,10 @@ ModelStatus ModelPool::status(const Slot& slot) const {
   if (slot.model) {
     result.state = ModelState::kLoaded;
     result.answers = slot.model->answers();
-    const Engine& engine = slot.model->generator().engine();
+    const Engine& engine = slot.model->engine();
     result.context_tokens = engine.info().context_tokens;
+    result.weight_bytes = engine.info().weight_bytes;
+    result.load_seconds = engine.info().load_seconds;
     result.engine = engine.status();
     if (slot.keep_alive) {
       const auto unused = slot.leases > 0 ? Clock::duration(0) : Clock::now() - slot.last_used;
@@ -191,8 +193,8 @@ void ModelPool::load(Slot& slot) {
   Result<OpenedModel> opened = open_with_room(slot.entry);
   std::unique_ptr<ServedModel> model;
   if (opened) {
-    model =
-        std::make_unique<ServedModel>(slot.entry.name, std::move(*opened), options_.answers_max);
+    model = std::make_unique<ServedModel>(slot.entry.name, std::move(*opened), options_.answers_max,
+                                          options_.watch.get());
   }
   std::vector<Then> waiting;
   {

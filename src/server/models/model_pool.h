@@ -31,8 +31,9 @@ struct ModelPoolOptions {
   std::vector<ModelEntry> models;
   std::string default_model;  // where a request names none; "": it must
   std::function<Result<OpenedModel>(const ModelEntry&)> open;
-  uint32_t answers_max = 256;  // of a model, running and waiting
-  uint32_t waiting_max = 256;  // requests that wait for models to load
+  uint32_t answers_max = 256;          // of a model, running and waiting
+  uint32_t waiting_max = 256;          // requests that wait for models to load
+  std::shared_ptr<AnswerWatch> watch;  // of all answers; null: none
   std::optional<std::chrono::seconds> keep_alive = std::chrono::seconds(300);  // none: for good
 };
 
@@ -61,8 +62,11 @@ enum class ModelState : uint8_t { kNotLoaded, kLoading, kLoaded };
 struct ModelStatus {
   ModelEntry entry;
   ModelState state = ModelState::kNotLoaded;
-  uint32_t answers = 0;         // running and waiting
-  uint32_t context_tokens = 0;  // this and what follows: of loaded ones
+  uint32_t answers = 0;  // running and waiting
+  // Of loaded ones:
+  uint32_t context_tokens = 0;
+  uint64_t weight_bytes = 0;
+  double load_seconds = 0;
   EngineStatus engine;
   std::optional<std::chrono::seconds> unloads_in;  // if nobody uses it until then; none: never
 };

@@ -5,6 +5,8 @@
 #include <new>
 #include <utility>
 
+#include "server/models/watched_sink.h"
+
 namespace hadal {
 
 namespace {
@@ -39,10 +41,12 @@ QueuePlaces::~QueuePlaces() {
   if (model_ != nullptr) model_->answers_ -= count_;
 }
 
-ServedModel::ServedModel(std::string name, OpenedModel opened, uint32_t answers_max)
+ServedModel::ServedModel(std::string name, OpenedModel opened, uint32_t answers_max,
+                         AnswerWatch* watch)
     : name_(std::move(name)),
       sampling_(opened.sampling),
       answers_max_(answers_max),
+      watch_(watch),
       generator_(std::move(opened.generator)),
       thread_([this] { run(); }) {}
 
@@ -82,6 +86,9 @@ Result<std::shared_ptr<TokenMask>> ServedModel::mask(std::string_view schema) {
 
 RequestResult<RequestId> ServedModel::submit(const Prompt& prompt, const GenerationOptions& options,
                                              std::shared_ptr<AnswerSink> sink) {
+  if (watch_ != nullptr) {
+    sink = std::make_shared<WatchedSink>(*watch_, name_, options.fairness_key, std::move(sink));
+  }
   auto id = generator_->submit(prompt, options, std::move(sink));
   if (!id) return refuse(error_kind(id.error().kind), "{}", id.error().message);
   wake();

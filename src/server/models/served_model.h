@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "engine/generation.h"
+#include "server/models/answer_watch.h"
 #include "server/request_error.h"
 #include "text/grammar/structured_output.h"
 
@@ -40,13 +41,14 @@ class QueuePlaces {
 
 class ServedModel {
  public:
-  // answers_max: that may run and wait together.
-  ServedModel(std::string name, OpenedModel opened, uint32_t answers_max);
+  // answers_max: that may run and wait together. watch: null, or outlives the model.
+  ServedModel(std::string name, OpenedModel opened, uint32_t answers_max, AnswerWatch* watch);
   ~ServedModel();  // waits for the engine thread; not on it
 
   const std::string& name() const { return name_; }
   Generator& generator() { return *generator_; }  // its const functions, and engine().cancel()
   const Generator& generator() const { return *generator_; }
+  const Engine& engine() const { return generator_->engine(); }  // info() and status()
   const SamplingOptions& sampling() const { return sampling_; }
 
   // Refused (kOverloaded) where the queue is full.
@@ -70,6 +72,7 @@ class ServedModel {
   const std::string name_;
   const SamplingOptions sampling_;
   const uint32_t answers_max_;
+  AnswerWatch* const watch_;
   std::mutex structured_mutex_;
   std::unique_ptr<StructuredOutput> structured_;  // from its first use on
   std::atomic<uint32_t> answers_ = 0;

@@ -1,0 +1,63 @@
+// The keys of a running server: what keys.json says now. The file is looked at again at every
+// request that needs a key, and read where it changed, so that a key works as soon as it was added
+// and no longer than until it was removed.
+//
+// Deny by default: once there were keys, a server asks for one until it ends, even where the file
+// went or cannot be read (then the keys that were known go on to work). Any thread.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "server/access/key_file.h"
+#include "server/access/key_limiter.h"
+
+namespace hadal {
+
+struct KeyHolder {
+  std::string name;
+  uint64_t cache_salt = 0;
+  std::shared_ptr<KeyLimiter> limiter;
+};
+
+class KeyRing {
+ public:
+  // path: "" where there are no keys, now or ever. Errors: as read_keys.
+  static Result<std::shared_ptr<KeyRing>> open(std::filesystem::path path);
+
+  bool needed();  // there are keys, or were
+  // Whose key it is; no limiter: nobody's. Compares with every key there is.
+  KeyHolder find(std::string_view key);
+  // Of an answer to the key of that salt.
+  void charge(uint64_t cache_salt, uint64_t tokens);
+
+ private:
+  struct Stamp {  // of the file, as it was last read
+    int64_t seconds = 0, nanoseconds = 0;
+    uint64_t inode = 0, bytes = 0;
+    bool operator==(const Stamp&) const = default;
+  };
+  struct Entry {
+    StoredKey key;
+    KeyHolder holder;
+  };
+
+  explicit KeyRing(std::filesystem::path path) : path_(std::move(path)) {}
+  Status refresh();
+
+  const std::filesystem::path path_;
+  std::mutex mutex_;  // guards what follows
+  Stamp stamp_;
+  bool needed_ = false;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace hadal

@@ -1,0 +1,19 @@
+#include "server/metrics/metrics_routes.h"
+
+namespace hadal {
+
+std::vector<Route> metrics_routes(const ModelPool& pool,
+                                  std::shared_ptr<const ServerMetrics> metrics,
+                                  std::function<size_t()> connections) {
+  return {
+      {.method = "GET",
+       .path = "/metrics",
+       .handler =
+           [&pool, metrics, connections](const WebRequest&, std::shared_ptr<Exchange> exchange) {
+             exchange->reply({.content_type = "text/plain; version=0.0.4; charset=utf-8",
+                              .body = metrics->text(pool.list(), read_machine(), connections())});
+           }},
+  };
+}
+
+}  // namespace hadal
