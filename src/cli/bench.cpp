@@ -85,7 +85,9 @@ Result<std::unique_ptr<Generator>> open_for(CommandContext& context, const Bench
     model.context_tokens = static_cast<uint32_t>(std::max(needed, kContextLeast));
   }
   HADAL_TRY_VOID(check_bench(command.bench, model.context_tokens));
-  auto opened = open_model(context, model, {}, kStepTokens, most_sequences(command.bench));
+  auto opened =
+      open_model(context, model, {},
+                 {.step_tokens_max = kStepTokens, .sequences_max = most_sequences(command.bench)});
   if (opened) return opened;
   // The engine refuses a context that the model was not made for; the person asked for lengths.
   const auto context_max = context_of_model(context, command.model.model);
@@ -109,8 +111,9 @@ Result<std::unique_ptr<Generator>> open_ladder(CommandContext& context, BenchCom
     command.bench.depths = ladder_depths(std::ranges::max(command.bench.depths));
     return open_for(context, command);
   }
-  HADAL_TRY(auto generator,
-            open_model(context, command.model, {}, kStepTokens, most_sequences(command.bench)));
+  HADAL_TRY(auto generator, open_model(context, command.model, {},
+                                       {.step_tokens_max = kStepTokens,
+                                        .sequences_max = most_sequences(command.bench)}));
   command.bench.depths =
       ladder_depths(deepest_in(generator->engine().info().context_tokens, command.bench));
   return generator;

@@ -172,8 +172,7 @@ void add_speculation_option(CLI::App& command, ModelOptions& options) {
 
 Result<std::unique_ptr<Generator>> open_model(CommandContext& context, const ModelOptions& options,
                                               std::optional<std::string> chat_template,
-                                              uint32_t step_tokens_max, uint32_t sequences_max,
-                                              uint32_t waiting_max) {
+                                              const EngineLoad& load) {
   HADAL_TRY(const std::filesystem::path path, find_or_pull(context, options.model));
   HADAL_TRY(auto device, open_device({.name = options.device,
                                       .threads = options.threads,
@@ -183,11 +182,12 @@ Result<std::unique_ptr<Generator>> open_model(CommandContext& context, const Mod
   GeneratorOptions generator;
   generator.chat_template = std::move(chat_template);
   generator.engine.context_tokens = options.context_tokens;
-  generator.engine.step_tokens_max = step_tokens_max;
-  generator.engine.sequences_max = sequences_max;
+  generator.engine.step_tokens_max = load.step_tokens_max;
+  generator.engine.sequences_max = load.sequences_max;
+  generator.engine.waiting_max = load.waiting_max;
+  generator.engine.target_itl_ms = load.target_itl_ms;
   generator.engine.key_type = options.key_type;
   generator.engine.value_type = options.value_type;
-  generator.engine.waiting_max = waiting_max;
   generator.engine.speculation = options.speculation;
   const std::string what = fmt::format("loading {}", path.filename().string());
   generator.engine.progress = [&](const LoadProgress& progress) {

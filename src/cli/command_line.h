@@ -45,12 +45,16 @@ void add_model_options(CLI::App& command, ModelOptions& options);
 // --speculate, for commands that generate.
 void add_speculation_option(CLI::App& command, ModelOptions& options);
 
+// What an engine is asked to carry: engine/engine.h says what each means.
+struct EngineLoad {
+  uint32_t step_tokens_max = 512, sequences_max = 1, waiting_max = 1024;
+  double target_itl_ms = 0;
+};
+
 // Resolves the name, opens devices and model with a progress bar, prints the model's warnings.
 Result<std::unique_ptr<Generator>> open_model(CommandContext& context, const ModelOptions& options,
                                               std::optional<std::string> chat_template = {},
-                                              uint32_t step_tokens_max = 512,
-                                              uint32_t sequences_max = 1,
-                                              uint32_t waiting_max = 1024);
+                                              const EngineLoad& load = {});
 
 // A whole text file, at most Tokenizer::kTextBytesMax bytes; "-" is standard input.
 Result<std::string> read_text(const std::string& path);

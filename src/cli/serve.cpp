@@ -23,6 +23,7 @@ struct ServeCommand {
   std::string host = "127.0.0.1", config;
   uint16_t port = 8080;
   uint32_t parallel = 8, queue = 256, drain_seconds = 30;
+  double target_itl_ms = 0;
   int64_t keep_alive = 0;
   std::vector<std::string> allowed_hosts, allowed_origins;
   bool open_to_all = false, no_sandbox = false;
@@ -93,9 +94,11 @@ Result<OpenedModel> open_served(CommandContext& context, const ServeCommand& com
                                 const ModelEntry& entry) {
   ModelOptions options = command.model;
   options.model = entry.path;
-  const uint32_t answers_max = command.parallel + command.queue;
-  HADAL_TRY(auto generator, open_model(context, options, {}, std::max(512u, command.parallel),
-                                       command.parallel, answers_max));
+  HADAL_TRY(auto generator, open_model(context, options, {},
+                                       {.step_tokens_max = std::max(512u, command.parallel),
+                                        .sequences_max = command.parallel,
+                                        .waiting_max = command.parallel + command.queue,
+                                        .target_itl_ms = command.target_itl_ms}));
   if (generator->tokenizer() == nullptr) {
     return fail("{} has no tokenizer, so it cannot read or write text", entry.name);
   }
@@ -109,7 +112,10 @@ Result<OpenedModel> open_served(CommandContext& context, const ServeCommand& com
 
 void greet(CommandContext& context, const Server& server, const std::string& model) {
   const std::string address = server.http().address();
-  context.terminal.say(fmt::format("hadal serves OpenAI's API at {}/v1 (Ctrl-C ends)", address));
+  context.terminal.say(fmt::format(
+      "hadal serves at {} (Ctrl-C ends): a page for the browser, and the clients of OpenAI (/v1), "
+      "Anthropic and Ollama",
+      address));
   context.terminal.notice(fmt::format(
       "Try:\n  curl {}/v1/chat/completions -d '{{\"model\": \"{}\", \"messages\": [{{\"role\": "
       "\"user\", \"content\": \"Hello!\"}}]}}'\n",
@@ -232,6 +238,14 @@ Command add_serve(CLI::App& application, CommandContext& context) {
       ->envname("HADAL_PARALLEL")
       ->check(CLI::Range(1, 1024).description(""))
       ->type_name("N")
+      ->capture_default_str();
+  app->add_option("--target-itl-ms", command->target_itl_ms,
+                  "Milliseconds between two tokens of an answer that others' prompts should not\n"
+                  "lengthen: prompts are cut into smaller steps, fewer answers run at once\n"
+                  "(0: as many tokens a second as can be)")
+      ->envname("HADAL_TARGET_ITL_MS")
+      ->check(CLI::Range(0.0, 60'000.0).description(""))
+      ->type_name("MS")
       ->capture_default_str();
   app->add_option("--queue", command->queue,
                   "Answers that may wait for their turn; more are refused (429)")

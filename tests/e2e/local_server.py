@@ -18,7 +18,7 @@ class LocalServer:
         self.errors = open(self.log, "wb")
         self.process = subprocess.Popen([PROGRAM, "serve", *map(str, arguments), "--port", "0"], env=hadal.environment,
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.errors)
-        self.address = self._find(r"serves OpenAI's API at (\S+)/v1")
+        self.address = self._find(r"hadal serves at (\S+) ")
         self.host, port = self.address.removeprefix("http://").rsplit(":", 1)
         self.port = int(port)
         if wait:
