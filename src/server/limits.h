@@ -17,9 +17,13 @@ struct HttpLimits {
   uint32_t idle_seconds = 75;             // of a connection between two requests
   uint32_t header_seconds = 10;           // from the first byte of a request to its last header
   uint32_t body_seconds = 120;            // from there to the body's last byte
-  uint32_t write_seconds = 30;            // without the reader taking a byte
-  uint32_t linger_seconds = 2;            // for the peer to hear why it was refused
-  uint32_t heartbeat_seconds = 15;        // of silence in a stream
+  // How long a reader may keep its connection waiting (http/reader_patience.h): a byte now and then
+  // does not help it.
+  uint32_t write_seconds = 30;
+  uint32_t write_bytes_per_second_min = 1024;
+  size_t send_buffer_bytes = 128 << 10;  // of a connection, in the system; Linux takes it twice
+  uint32_t linger_seconds = 2;           // for the peer to hear why it was refused
+  uint32_t heartbeat_seconds = 15;       // of silence in a stream
 };
 
 struct JsonTextLimits {

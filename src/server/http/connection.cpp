@@ -6,6 +6,9 @@
 #include <boost/beast/http/parser.hpp>
 #include <new>
 
+#include "server/http/peer_socket.h"
+#include "server/http/reader_patience.h"
+
 namespace hadal {
 namespace {
 
@@ -80,7 +83,8 @@ class StreamConnection final : public Connection,
   StreamConnection(Stream stream, ConnectionHost& host)
       : stream_(std::move(stream)),
         host_(host),
-        buffer_(host.limits().header_bytes_max + host.limits().pipelined_bytes_max) {}
+        buffer_(host.limits().header_bytes_max + host.limits().pipelined_bytes_max),
+        patience_(host.limits()) {}
 
   void start() override {
     become_idle();
@@ -89,15 +93,17 @@ class StreamConnection final : public Connection,
 
   void sweep(Clock::time_point now) override {
     if (outbox_) outbox_->beat(now, std::chrono::seconds(host_.limits().heartbeat_seconds));
+    if (state_ == State::kAnswering) {
+      const uint64_t taken = writing_ ? bytes_taken_by_peer(socket().native_handle()) : 0;
+      if (!patience_.holds(now, writing_, taken)) close();
+      return;
+    }
     if (now < deadline_) return;
     switch (state_) {
       case State::kHead:
         return refuse(408, "the request's headers took too long");
       case State::kBody:
         return refuse(408, "the request's body took too long");
-      case State::kAnswering:
-        if (!writing_) return;
-        [[fallthrough]];
       default:
         close();
     }
@@ -153,9 +159,12 @@ class StreamConnection final : public Connection,
   }
 
   // There is always one read under way: it brings requests, and the news that the client left.
+  // Where there is nothing more to read, or enough was read ahead, only that news is waited for.
   void read() {
     if (reading_ || state_ == State::kClosed) return;
-    if (state_ == State::kAnswering && buffer_.size() >= host_.limits().pipelined_bytes_max) return;
+    const bool enough =
+        state_ == State::kAnswering && buffer_.size() >= host_.limits().pipelined_bytes_max;
+    if (all_read_ || enough) return watch();
     const size_t room = buffer_.max_size() - buffer_.size();
     if (room == 0) return;
     reading_ = true;
@@ -169,12 +178,27 @@ class StreamConnection final : public Connection,
 
   void on_read(error_code error, size_t bytes) {
     if (state_ == State::kClosed) return;
+    if (error == asio::error::eof && state_ == State::kAnswering) {
+      all_read_ = true;
+      outbox_->probe();
+      return read();
+    }
     if (error) return close();
     buffer_.commit(asio::buffer_copy(buffer_.prepare(bytes), asio::buffer(incoming_), bytes));
     if (state_ == State::kLingering) buffer_.consume(buffer_.size());
     if (state_ == State::kIdle) enter(State::kHead, host_.limits().header_seconds);
     if (state_ == State::kHead || state_ == State::kBody) parse();
     read();
+  }
+
+  void watch() {
+    if (watching_) return;
+    watching_ = true;
+    socket().async_wait(asio::socket_base::wait_error,
+                        [self = this->shared_from_this()](error_code) {
+                          self->watching_ = false;
+                          self->guarded([&] { self->close(); });
+                        });
   }
 
   void parse() {
@@ -305,7 +329,6 @@ class StreamConnection final : public Connection,
 
   void write_some() {
     writing_ = true;
-    deadline_ = Clock::now() + std::chrono::seconds(host_.limits().write_seconds);
     stream_.async_write_some(asio::buffer(out_.data() + sent_, out_.size() - sent_),
                              [self = this->shared_from_this()](error_code error, size_t bytes) {
                                self->writing_ = false;
@@ -328,6 +351,7 @@ class StreamConnection final : public Connection,
     outbox_->leave();
     outbox_.reset();
     place_.reset();
+    if (!keep && all_read_) return close();
     if (!keep) {
       // Closing now would lose the answer if the client is still sending.
       enter(State::kLingering, host_.limits().linger_seconds);
@@ -341,6 +365,7 @@ class StreamConnection final : public Connection,
       enter(State::kHead, host_.limits().header_seconds);
       parse();
     }
+    if (all_read_ && state_ != State::kAnswering) return close();
     read();
   }
 
@@ -358,7 +383,9 @@ class StreamConnection final : public Connection,
   std::shared_ptr<Outbox> outbox_;
   std::string out_;  // what is being written
   size_t sent_ = 0;  // of it
-  bool reading_ = false, writing_ = false;
+  ReaderPatience patience_;
+  bool reading_ = false, writing_ = false, watching_ = false;
+  bool all_read_ = false;  // the client has ended its half
 };
 
 }  // namespace

@@ -1,6 +1,10 @@
 // One client's connection: reads requests one after another, within limits; hands each to its
 // route; writes what the outbox holds; notices at once when the client leaves. Everything runs on
 // the I/O thread, but for handlers that want a worker.
+//
+// A client may end its half of the connection behind its request and still read the answer. Those
+// who are gone look the same until something is sent to them: so something is (Outbox::probe), and
+// where nobody is left to read it, the system says so and the answer is cancelled.
 #pragma once
 
 #include <atomic>

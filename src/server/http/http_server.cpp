@@ -1,8 +1,5 @@
 #include "server/http/http_server.h"
 
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-
 #include <atomic>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
@@ -11,6 +8,8 @@
 #include <boost/asio/thread_pool.hpp>
 #include <new>
 #include <unordered_map>
+
+#include "server/http/peer_socket.h"
 
 namespace hadal {
 
@@ -30,18 +29,6 @@ Result<asio::ip::address> parse_address(const std::string& host) {
   const auto address = asio::ip::make_address(std::string(text), error);
   if (error) return fail("{} is no numeric address; 127.0.0.1 is this machine alone", host);
   return address;
-}
-
-// A peer that vanished without a word is noticed within two minutes.
-void watch_for_dead_peer(tcp::socket& socket) {
-  error_code ignored;
-  socket.set_option(tcp::no_delay(true), ignored);
-  socket.set_option(asio::socket_base::keep_alive(true), ignored);
-  const int handle = socket.native_handle();
-  const int idle_s = 60, interval_s = 15, probes = 4;
-  setsockopt(handle, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
-  setsockopt(handle, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
-  setsockopt(handle, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
 }
 
 }  // namespace
@@ -145,7 +132,7 @@ class HttpServer::State final : public ConnectionHost {
 
   void welcome(tcp::socket socket) {
     if (connections_.size() >= options_.limits.connections_max && !close_the_idlest()) return;
-    watch_for_dead_peer(socket);
+    prepare_accepted_socket(socket.native_handle(), options_.limits.send_buffer_bytes);
     const auto connection = make_connection(std::move(socket), *this);
     connections_.emplace(connection.get(), connection);
     count_ = connections_.size();

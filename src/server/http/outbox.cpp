@@ -131,6 +131,20 @@ void Outbox::beat(Clock::time_point now, Clock::duration silence) {
   wake_if_needed();
 }
 
+void Outbox::probe() {
+  std::lock_guard lock(mutex_);
+  if (ended_ || left_) return;
+  if (!begun_) {
+    if (options_.http_1_0) return;  // it knows no interim answers
+    pending_ += "HTTP/1.1 100 Continue\r\n\r\n";
+  } else {
+    if (heartbeat_.empty()) return;
+    append_chunk(heartbeat_);
+    last_write_ = Clock::now();
+  }
+  wake_if_needed();
+}
+
 void Outbox::leave() {
   std::function<void()> gone;
   {

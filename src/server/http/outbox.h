@@ -56,6 +56,10 @@ class Outbox {
   bool done() const;        // all is taken and written
   bool keep_alive() const;
   void beat(Clock::time_point now, Clock::duration silence);
+  // Sends what every client passes over (an interim 100 Continue before the answer, a heartbeat in
+  // a stream that has one), so that the system of a peer that is gone says so. What is on its way
+  // does as well.
+  void probe();
   void leave();  // the client is gone, or the answer is out
 
  private:

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <thread>
 
 namespace hadal {
@@ -16,7 +17,10 @@ std::string no_error(unsigned, std::string_view) {
   return "{}";
 }
 
-// Answers each request with its path and the length of its body.
+constexpr HttpLimits kLimits{.write_seconds = 1};
+
+// Answers each request with its path and the length of its body; /later when the test says so,
+// /flood with more than any buffer holds.
 class HttpServerTest : public testing::Test {
  protected:
   HttpServerTest() {
@@ -25,11 +29,21 @@ class HttpServerTest : public testing::Test {
       exchange->reply(
           {.body = "[" + request.path + " " + std::to_string(request.body.size()) + "]"});
     };
-    std::vector<Route> routes = {{"GET", "/here/*", Access::kOpen, RunsOn::kIoThread, handler},
+    const Handler keep = [this](const WebRequest&, const std::shared_ptr<Exchange>& exchange) {
+      exchange->on_gone([this] { gone_ = true; });
+      kept_ = exchange;
+      arrived_ = true;
+    };
+    const Handler flood = [](const WebRequest&, const std::shared_ptr<Exchange>& exchange) {
+      exchange->reply({.body = std::string(16 << 20, 'f')});
+    };
+    std::vector<Route> routes = {{"GET", "/later", Access::kOpen, RunsOn::kIoThread, keep},
+                                 {"GET", "/flood", Access::kOpen, RunsOn::kIoThread, flood},
+                                 {"GET", "/here/*", Access::kOpen, RunsOn::kIoThread, handler},
                                  {"POST", "/there/*", Access::kOpen, RunsOn::kWorker, handler}};
-    auto opened =
-        HttpServer::open({.port = 0}, Router(std::move(routes), {{"", no_error}}),
-                         [](WebRequest&, const Route*) { return std::optional<GateRefusal>(); });
+    auto opened = HttpServer::open(
+        {.port = 0, .limits = kLimits}, Router(std::move(routes), {{"", no_error}}),
+        [](WebRequest&, const Route*) { return std::optional<GateRefusal>(); });
     server_ = std::move(opened.value());
     thread_ = std::thread([this] { server_->run(); });
     socket_ = socket(AF_INET, SOCK_STREAM, 0);
@@ -43,6 +57,16 @@ class HttpServerTest : public testing::Test {
     close(socket_);
     server_->drain();
     thread_.join();
+  }
+
+  static bool soon(const std::function<bool()>& condition) {
+    for (int i = 0; i < 1000 && !condition(); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return condition();
+  }
+  bool closed() {
+    return soon([this] { return server_->connections() == 0; });
   }
 
   void send_text(const std::string& text) {
@@ -65,6 +89,8 @@ class HttpServerTest : public testing::Test {
     return bodies;
   }
 
+  std::atomic<bool> arrived_ = false, gone_ = false;
+  std::shared_ptr<Exchange> kept_;
   std::unique_ptr<HttpServer> server_;
   std::thread thread_;
   int socket_ = -1;
@@ -102,6 +128,73 @@ TEST_F(HttpServerTest, RequestsThatCameEarly) {
   EXPECT_EQ(answers(1), "[/here/19 0]");
   send_text("GET /here/last HTTP/1.1\r\nHost: localhost\r\n\r\n");
   EXPECT_EQ(answers(1), "[/here/last 0]");
+}
+
+TEST_F(HttpServerTest, WhoSendsNoMoreIsStillAnswered) {
+  send_text(
+      "GET /here/1 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+      "GET /later HTTP/1.1\r\nHost: localhost\r\n\r\n"
+      "GET /here/2 HTTP/1.1\r\nHost: localhost\r\n\r\nGET /he");
+  shutdown(socket_, SHUT_WR);
+  ASSERT_TRUE(soon([this] { return arrived_.load(); }));
+  EXPECT_EQ(answers(1), "[/here/1 0]");
+  EXPECT_FALSE(gone_);
+  kept_->reply({.body = "[late]"});
+  EXPECT_EQ(answers(3), "[late][/here/2 0] and then nothing");
+  EXPECT_TRUE(closed());
+}
+
+TEST_F(HttpServerTest, WhoSendsNoMoreAndAskedForNothingIsClosed) {
+  send_text("GET /here/1 HTTP/1.1\r\n");
+  shutdown(socket_, SHUT_WR);
+  EXPECT_TRUE(closed());
+}
+
+// Its end looks like half an end, until something is sent to it.
+TEST_F(HttpServerTest, WhoIsGoneIsNoticedBeforeTheAnswer) {
+  send_text("GET /later HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  ASSERT_TRUE(soon([this] { return arrived_.load(); }));
+  close(socket_);
+  socket_ = -1;
+  EXPECT_TRUE(soon([this] { return gone_.load(); }));
+  EXPECT_TRUE(closed());
+}
+
+TEST_F(HttpServerTest, WhoEndedItsHalfAndIsGoneThenIsNoticed) {
+  send_text("GET /later HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  shutdown(socket_, SHUT_WR);
+  ASSERT_TRUE(soon([this] { return arrived_.load(); }));
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  EXPECT_FALSE(gone_);
+  close(socket_);  // with the interim answer unread: the system resets the connection
+  socket_ = -1;
+  EXPECT_TRUE(soon([this] { return gone_.load(); }));
+}
+
+TEST_F(HttpServerTest, WhoTakesAByteNowAndThenIsGivenUp) {
+  send_text("GET /flood HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  ASSERT_TRUE(soon([this] { return server_->connections() == 1; }));
+  const auto begin = std::chrono::steady_clock::now();
+  char byte;
+  while (server_->connections() > 0 &&
+         std::chrono::steady_clock::now() - begin < std::chrono::seconds(20)) {
+    recv(socket_, &byte, 1, 0);
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  EXPECT_EQ(server_->connections(), 0u);
+  EXPECT_GT(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(900));
+}
+
+TEST_F(HttpServerTest, WhoIsMerelySlowGetsAll) {
+  send_text("GET /flood HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  std::vector<char> piece(2 << 20);
+  size_t bytes = 0;
+  while (bytes < (16 << 20)) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));  // less than a second's patience
+    const ssize_t more = recv(socket_, piece.data(), piece.size(), 0);
+    ASSERT_GT(more, 0) << bytes;
+    bytes += more;
+  }
 }
 
 }  // namespace

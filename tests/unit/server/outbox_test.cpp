@@ -156,6 +156,31 @@ TEST(Outbox, SilenceIsBroken) {
   EXPECT_EQ(wire.take(), "6\r\n: hm\n\n\r\n");
 }
 
+TEST(Outbox, AProbeIsWhatEveryClientPassesOver) {
+  Wire wire;
+  wire.outbox->probe();
+  EXPECT_EQ(wire.wakes, 1);
+  EXPECT_EQ(wire.take(), "HTTP/1.1 100 Continue\r\n\r\n");
+  wire.outbox->begin({.heartbeat = ": hm\n\n"});
+  wire.take();
+  wire.outbox->probe();
+  EXPECT_EQ(wire.take(), "6\r\n: hm\n\n\r\n");
+  wire.outbox->end();
+  wire.take();
+  wire.outbox->probe();
+  EXPECT_EQ(wire.take(), "");
+}
+
+TEST(Outbox, SomeCannotBeProbed) {
+  Wire old({.http_1_0 = true}), lines;
+  old.outbox->probe();
+  EXPECT_EQ(old.take(), "");
+  lines.outbox->begin({.content_type = "application/x-ndjson"});
+  lines.take();
+  lines.outbox->probe();
+  EXPECT_EQ(lines.take(), "");
+}
+
 TEST(Outbox, AHeaderCannotBeginAnother) {
   Wire wire;
   wire.outbox->reply({.headers = {{"X-Name", "a\r\nSet-Cookie: b"}}});
