@@ -203,6 +203,7 @@ Result<bool> RequestLoop::work() {
   if (tokens == step.batch.logit_rows.size()) costs_.measured(tokens, time - begin);
   count_step(step, time - begin);
   const Status decided = decide_all(step, *logits, time);
+  if (!ids_.empty()) publish_status();  // who hears of an end finds it counted
   for (const RequestId id : ids_) finish(id);
   if (decided) return true;
   close(decided.error().message, FinishReason::kFailed);

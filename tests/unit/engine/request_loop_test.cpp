@@ -138,6 +138,15 @@ class RequestLoopTest : public testing::Test {
   RequestId last_id = 0;
 };
 
+TEST_F(RequestLoopTest, WhoHearsOfItsEndFindsItCounted) {
+  const auto reader = submit({.max_tokens = 3});
+  EngineStatus status;
+  reader->at_end = [&] { status = loop->status(); };
+  run();
+  EXPECT_EQ(status.answer_tokens, 3u);
+  EXPECT_EQ(status.running, 0u);
+}
+
 TEST_F(RequestLoopTest, EndsAtTheEndTokenWhichNobodySees) {
   script.tokens = {4, 5, 6, 7};
   const auto reader = submit({.end_tokens = {9, 6}});
