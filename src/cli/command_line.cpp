@@ -186,6 +186,7 @@ Result<std::unique_ptr<Generator>> open_model(CommandContext& context, const Mod
   generator.engine.sequences_max = load.sequences_max;
   generator.engine.waiting_max = load.waiting_max;
   generator.engine.target_itl_ms = load.target_itl_ms;
+  generator.engine.embeddings = load.embeddings;
   generator.engine.key_type = options.key_type;
   generator.engine.value_type = options.value_type;
   generator.engine.speculation = options.speculation;

@@ -49,6 +49,7 @@ void add_speculation_option(CLI::App& command, ModelOptions& options);
 struct EngineLoad {
   uint32_t step_tokens_max = 512, sequences_max = 1, waiting_max = 1024;
   double target_itl_ms = 0;
+  bool embeddings = false;
 };
 
 // Resolves the name, opens devices and model with a progress bar, prints the model's warnings.

@@ -98,7 +98,8 @@ Result<OpenedModel> open_served(CommandContext& context, const ServeCommand& com
                                        {.step_tokens_max = std::max(512u, command.parallel),
                                         .sequences_max = command.parallel,
                                         .waiting_max = command.parallel + command.queue,
-                                        .target_itl_ms = command.target_itl_ms}));
+                                        .target_itl_ms = command.target_itl_ms,
+                                        .embeddings = true}));
   if (generator->tokenizer() == nullptr) {
     return fail("{} has no tokenizer, so it cannot read or write text", entry.name);
   }

@@ -44,4 +44,11 @@ struct ChatLimits {
   uint32_t model_name_bytes_max = 512;
 };
 
+// Of one request for embeddings.
+struct EmbeddingLimits {
+  uint32_t inputs_max = 2048;     // texts
+  uint32_t tokens_max = 300'000;  // of all texts
+  uint32_t values_max = 4 << 20;  // numbers in the answer: texts times the model's width
+};
+
 }  // namespace hadal

@@ -8,6 +8,7 @@
 #include "server/dialects/ollama.h"
 #include "server/dialects/ollama_reply.h"
 #include "server/dialects/openai.h"
+#include "server/dialects/openai_embeddings.h"
 #include "server/dialects/openai_errors.h"
 #include "server/dialects/tokens.h"
 #include "server/health.h"
@@ -60,6 +61,7 @@ Result<std::unique_ptr<Server>> Server::open(ServerOptions options) {
   std::unique_ptr<Server> server(new Server(std::move(options)));
   server->keys_ = keys;
   std::vector<Route> routes = openai_routes(server->pool_);
+  append(routes, openai_embedding_routes(server->pool_));
   append(routes, anthropic_routes(server->pool_));
   append(routes, ollama_routes(server->pool_));
   append(routes, token_routes(server->pool_));

@@ -227,13 +227,9 @@ RequestResult<Prompt> ChatRun::make_prompt() {
   auto prompt = render_prompt(*lease_, job_);
   if (!prompt) return prompt;
   const auto tokens = static_cast<uint32_t>(prompt->tokens.size());
-  uint32_t context = lease_->generator().engine().info().context_tokens;
-  if (job_.context_most > context) {
-    return refuse_field(ErrorKind::kUnsupported, "num_ctx",
-                        fmt::format("num_ctx is {}, but this server gives {} a context of {}",
-                                    job_.context_most, lease_->name(), context));
-  }
-  if (job_.context_most > 0) context = job_.context_most;
+  const auto given = context_for(*lease_, job_.context_most);
+  if (!given) return tl::unexpected(given.error());
+  const uint32_t context = *given;
   if (tokens >= context) {
     return tl::unexpected(RequestError{
         .kind = ErrorKind::kTooLong,

@@ -49,6 +49,14 @@ RequestResult<Prompt> render_prompt(const ServedModel& model, ChatJob& job) {
   return std::move(*prompt);
 }
 
+RequestResult<uint32_t> context_for(const ServedModel& model, uint32_t most) {
+  const uint32_t context = model.engine().info().context_tokens;
+  if (most <= context) return most == 0 ? context : most;
+  return refuse_field(ErrorKind::kUnsupported, "num_ctx",
+                      fmt::format("num_ctx is {}, but this server gives {} a context of {}", most,
+                                  model.name(), context));
+}
+
 void with_model(ModelPool& pool, const std::string& name, ModelPool::Then then) {
   pool.acquire(name, [then = std::move(then)](RequestResult<ModelLease> lease) {
     try {

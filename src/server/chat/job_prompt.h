@@ -14,6 +14,10 @@ namespace hadal {
 // Errors: the template's own; tools for a model that was not made for them.
 RequestResult<Prompt> render_prompt(const ServedModel& model, ChatJob& job);
 
+// Tokens that the context holds where a client wants at most `most` of them (0: all there are).
+// Error: it wants more.
+RequestResult<uint32_t> context_for(const ServedModel& model, uint32_t most);
+
 // As ModelPool::acquire; where there is not enough memory for what `then` does, it is called again,
 // with that error.
 void with_model(ModelPool& pool, const std::string& name, ModelPool::Then then);

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "server/chat/job_prompt.h"
+#include "server/dialects/ollama_embed.h"
 #include "server/dialects/ollama_models.h"
 #include "server/dialects/ollama_reply.h"
 #include "server/dialects/ollama_request.h"
@@ -51,6 +52,25 @@ void answer(Ollama& ollama, const WebRequest& http, RequestResult<OllamaRequest>
   start_chat(ollama.pool, http, std::move(request->job), std::move(reader), *exchange);
 }
 
+void embed(Ollama& ollama, const WebRequest& http, RequestResult<OllamaEmbedRequest> request,
+           const std::shared_ptr<Exchange>& exchange) {
+  using Clock = std::chrono::steady_clock;
+  if (!request) return exchange->reply(ollama_error_reply(request.error()));
+  const std::string name = request->job.model;
+  request->job.model = ollama.models.resolve(name);
+  if (request->keep_alive) {
+    ollama.pool.set_keep_alive(request->job.model, *request->keep_alive);
+  }
+  EmbedJob job = std::move(request->job);
+  auto reply = [exchange, name, request = std::move(*request),
+                asked = Clock::now()](const RequestResult<Embeddings>& made) {
+    if (!made) return exchange->reply(ollama_error_reply(made.error()));
+    const double seconds = std::chrono::duration<double>(Clock::now() - asked).count();
+    exchange->reply({.body = ollama_embed_body(request, name, *made, seconds)});
+  };
+  start_embed(ollama.pool, http, std::move(job), std::move(reply), *exchange);
+}
+
 }  // namespace
 
 std::vector<Route> ollama_routes(ModelPool& pool) {
@@ -68,6 +88,18 @@ std::vector<Route> ollama_routes(ModelPool& pool) {
        .handler =
            [ollama](const WebRequest& http, Asker exchange) {
              answer(*ollama, http, read_ollama_generate(http.body), exchange);
+           }},
+      {.method = "POST",
+       .path = "/api/embed",
+       .handler =
+           [ollama](const WebRequest& http, Asker exchange) {
+             embed(*ollama, http, read_ollama_embed(http.body), exchange);
+           }},
+      {.method = "POST",
+       .path = "/api/embeddings",
+       .handler =
+           [ollama](const WebRequest& http, Asker exchange) {
+             embed(*ollama, http, read_ollama_embeddings(http.body), exchange);
            }},
       {.method = "POST",
        .path = "/api/show",

@@ -1,5 +1,5 @@
-// Ollama's addresses: POST /api/chat, /api/generate, /api/show; GET /api/tags, /api/ps,
-// /api/version.
+// Ollama's addresses: POST /api/chat, /api/generate, /api/embed, /api/embeddings, /api/show; GET
+// /api/tags, /api/ps, /api/version.
 #pragma once
 
 #include <vector>

@@ -175,6 +175,13 @@ RequestResult<Reading> read(const Json& object, const std::array<ReadingField, N
 
 }  // namespace
 
+RequestResult<void> read_ollama_options(const Json& value, ChatJob& job) {
+  Reading reading;
+  if (auto read = set_options(reading, value); !read) return read;
+  job = std::move(reading.job);
+  return {};
+}
+
 RequestResult<KeepAlive> read_keep_alive(const Json& value) {
   const auto wrong = [] {
     return refuse_field(ErrorKind::kInvalid, "keep_alive",

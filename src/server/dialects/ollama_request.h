@@ -28,6 +28,8 @@ struct OllamaRequest {
 RequestResult<OllamaRequest> read_ollama_chat(std::string_view body);
 RequestResult<OllamaRequest> read_ollama_generate(std::string_view body);
 
+// The object `options`: how to sample, and for how long.
+RequestResult<void> read_ollama_options(const Json& value, ChatJob& job);
 // A number of seconds, or Go's durations ("5m", "1h30m", "-1"); below zero: for good.
 RequestResult<KeepAlive> read_keep_alive(const Json& value);
 

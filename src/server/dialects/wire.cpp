@@ -5,6 +5,17 @@
 
 namespace hadal {
 
+namespace {
+
+template <typename Run>
+void end_with_client(Exchange& exchange, const std::shared_ptr<Run>& run) {
+  exchange.on_gone([weak = std::weak_ptr(run)] {
+    if (const auto running = weak.lock()) running->cancel();
+  });
+}
+
+}  // namespace
+
 std::string wire_text(const nlohmann::ordered_json& value) {
   return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
@@ -18,13 +29,29 @@ std::string random_id(std::string_view prefix) {
   return fmt::format("{}{:08x}{:08x}{:08x}", prefix, random(), random(), random());
 }
 
+std::string json_list(std::span<const std::string> entries) {
+  std::string text = "[";
+  size_t bytes = 2;
+  for (const std::string& entry : entries) bytes += entry.size() + 1;
+  text.reserve(bytes);
+  for (const std::string& entry : entries) {
+    if (text.size() > 1) text += ',';
+    text += entry;
+  }
+  text += ']';
+  return text;
+}
+
 void start_chat(ModelPool& pool, const WebRequest& request, ChatJob job,
                 std::shared_ptr<ChatReader> reader, Exchange& exchange) {
   job.cache_salt = request.caller.cache_salt;
-  const auto run = ChatRun::start(pool, std::move(job), std::move(reader));
-  exchange.on_gone([weak = std::weak_ptr(run)] {
-    if (const auto running = weak.lock()) running->cancel();
-  });
+  end_with_client(exchange, ChatRun::start(pool, std::move(job), std::move(reader)));
+}
+
+void start_embed(ModelPool& pool, const WebRequest& request, EmbedJob job, EmbedRun::Done done,
+                 Exchange& exchange) {
+  job.cache_salt = request.caller.cache_salt;
+  end_with_client(exchange, EmbedRun::start(pool, std::move(job), std::move(done)));
 }
 
 }  // namespace hadal

@@ -3,10 +3,12 @@
 
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include "server/chat/chat_run.h"
+#include "server/chat/embed_run.h"
 #include "server/http/exchange.h"
 
 namespace hadal {
@@ -17,8 +19,14 @@ WebReply json_reply(const nlohmann::ordered_json& body);
 // Hard to guess, so that nobody takes another's for his own.
 std::string random_id(std::string_view prefix);
 
+// A list of what is JSON already.
+std::string json_list(std::span<const std::string> entries);
+
 // Begins the answer of `reader`, which ends when the client leaves. pool outlives it.
 void start_chat(ModelPool& pool, const WebRequest& request, ChatJob job,
                 std::shared_ptr<ChatReader> reader, Exchange& exchange);
+// The same for embeddings.
+void start_embed(ModelPool& pool, const WebRequest& request, EmbedJob job, EmbedRun::Done done,
+                 Exchange& exchange);
 
 }  // namespace hadal

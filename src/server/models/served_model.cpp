@@ -95,6 +95,24 @@ RequestResult<RequestId> ServedModel::submit(const Prompt& prompt, const Generat
   return *id;
 }
 
+RequestResult<RequestId> ServedModel::embed(std::vector<TokenId> tokens,
+                                            const EmbeddingOptions& options, EmbeddingDone done) {
+  auto id = generator_->engine().submit({.prompt = std::move(tokens),
+                                         .sampling = {},
+                                         .end_tokens = {},
+                                         .sink = std::make_shared<EmbeddingRequest>(
+                                             watch_, name_, options.fairness_key, std::move(done)),
+                                         .logit_bias = {},
+                                         .top_log_probabilities = {},
+                                         .mask = nullptr,
+                                         .cache_salt = options.cache_salt,
+                                         .fairness_key = options.fairness_key,
+                                         .embedding = true});
+  if (!id) return refuse(error_kind(id.error().kind), "{}", id.error().message);
+  wake();
+  return *id;
+}
+
 void ServedModel::cancel(RequestId id) {
   generator_->engine().cancel(id);
   wake();

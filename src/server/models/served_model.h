@@ -13,6 +13,7 @@
 
 #include "engine/generation.h"
 #include "server/models/answer_watch.h"
+#include "server/models/embedding_request.h"
 #include "server/request_error.h"
 #include "text/grammar/structured_output.h"
 
@@ -58,6 +59,10 @@ class ServedModel {
   Result<std::shared_ptr<TokenMask>> mask(std::string_view schema);
   RequestResult<RequestId> submit(const Prompt& prompt, const GenerationOptions& options,
                                   std::shared_ptr<AnswerSink> sink);
+  // A text's embedding in place of an answer; EngineOptions::embeddings must be set. Beside
+  // answers, by the same weights.
+  RequestResult<RequestId> embed(std::vector<TokenId> tokens, const EmbeddingOptions& options,
+                                 EmbeddingDone done);
   void cancel(RequestId id);
 
   uint32_t answers() const { return answers_; }  // running and waiting
