@@ -25,7 +25,10 @@ std::vector<Route> health_routes(const ModelPool& pool, std::function<bool()> dr
        .access = Access::kOpen,
        .runs_on = RunsOn::kIoThread,
        .handler = [&pool](const WebRequest&,
-                          std::shared_ptr<Exchange> exchange) { exchange->reply(health(pool)); }},
+                          std::shared_ptr<Exchange> exchange) { exchange->reply(health(pool)); },
+       .about = {.group = "Server",
+                 .summary = "Whether it can answer; 503 while its model loads or after that failed",
+                 .reply = "Health"}},
       {.method = "GET",
        .path = "/ready",
        .access = Access::kOpen,
@@ -33,7 +36,10 @@ std::vector<Route> health_routes(const ModelPool& pool, std::function<bool()> dr
        .handler =
            [&pool, draining](const WebRequest&, std::shared_ptr<Exchange> exchange) {
              exchange->reply(draining() ? unavailable("the server is ending") : health(pool));
-           }},
+           },
+       .about = {.group = "Server",
+                 .summary = "As /health, and 503 as soon as the server begins to end",
+                 .reply = "Health"}},
   };
 }
 

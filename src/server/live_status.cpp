@@ -33,7 +33,9 @@ std::vector<Route> live_status_routes(const ModelPool& pool) {
            .path = "/api/hadal/status",
            .access = Access::kKey,
            .runs_on = RunsOn::kIoThread,
-           .handler = handler}};
+           .handler = handler,
+           .about = {
+               .group = "Server", .summary = "How busy each model is now", .reply = "LiveStatus"}}};
 }
 
 }  // namespace hadal

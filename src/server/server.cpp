@@ -14,6 +14,7 @@
 #include "server/health.h"
 #include "server/live_status.h"
 #include "server/metrics/metrics_routes.h"
+#include "server/openapi/document.h"
 #include "server/page/page_routes.h"
 
 namespace hadal {
@@ -71,11 +72,12 @@ Result<std::unique_ptr<Server>> Server::open(ServerOptions options) {
   append(routes, page_routes());
   append(routes, metrics_routes(server->pool_, metrics,
                                 [server = server.get()] { return server->http_->connections(); }));
+  std::vector<DialectErrors> errors = {{"/v1/messages", anthropic_http_error, "AnthropicError"},
+                                       {"/api/", ollama_http_error, "OllamaError"},
+                                       {"", openai_http_error, "OpenAiError"}};
+  append_openapi_route(routes, errors);
   HADAL_TRY(server->http_,
-            HttpServer::open(std::move(http),
-                             Router(std::move(routes), {{"/v1/messages", anthropic_http_error},
-                                                        {"/api/", ollama_http_error},
-                                                        {"", openai_http_error}}),
+            HttpServer::open(std::move(http), Router(std::move(routes), std::move(errors)),
                              make_gate(std::move(hosts), keys)));
   return server;
 }

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "server/request_error.h"
 
@@ -28,6 +29,9 @@ struct FieldShape {
   const char* name;
   FieldType type;
   double least = 0, most = 0;
+  // In /openapi.json the name of what the value is or, of a list, its entries are; null: anything
+  // of the type.
+  const char* form = nullptr;
 };
 
 // path: of the object that holds the field ("" or "messages[3]").
@@ -44,6 +48,22 @@ struct Field {
   // null: the field asks nothing of the answer and is taken as it is.
   RequestResult<void> (*set)(Job&, const Json& value) = nullptr;
 };
+
+// A table as others see it: openapi/ describes requests by it.
+struct FieldForm {
+  std::string name;  // "ChatRequest"
+  std::vector<FieldShape> fields;
+  std::vector<std::string> required;  // without which a request is refused
+};
+
+// fields: a range of Field<Job>.
+template <typename Fields>
+FieldForm field_form(std::string name, const Fields& fields,
+                     std::vector<std::string> required = {}) {
+  FieldForm form{.name = std::move(name), .fields = {}, .required = std::move(required)};
+  for (const auto& field : fields) form.fields.push_back(field.shape);
+  return form;
+}
 
 // object: a JSON object. Errors name the field.
 template <typename Job>

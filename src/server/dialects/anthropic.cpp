@@ -37,11 +37,20 @@ std::vector<Route> anthropic_routes(ModelPool& pool) {
       {.method = "POST",
        .path = "/v1/messages",
        .handler = [&pool](const WebRequest& request,
-                          std::shared_ptr<Exchange> exchange) { answer(pool, request, exchange); }},
+                          std::shared_ptr<Exchange> exchange) { answer(pool, request, exchange); },
+       .about = {.group = "Anthropic",
+                 .summary = "Answer a conversation",
+                 .body = "AnthropicRequest",
+                 .reply = "AnthropicReply",
+                 .stream_type = "text/event-stream"}},
       {.method = "POST",
        .path = "/v1/messages/count_tokens",
        .handler = [&pool](const WebRequest& request,
-                          std::shared_ptr<Exchange> exchange) { count(pool, request, exchange); }},
+                          std::shared_ptr<Exchange> exchange) { count(pool, request, exchange); },
+       .about = {.group = "Anthropic",
+                 .summary = "Count the tokens of a conversation",
+                 .body = "AnthropicCountRequest",
+                 .reply = "AnthropicCountReply"}},
   };
 }
 

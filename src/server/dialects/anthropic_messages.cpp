@@ -48,7 +48,7 @@ constexpr BlockField kResultFields[] = {
     kType,
     kCacheControl,
     {{"tool_use_id", FieldType::kText, 1, kIdBytesMost}, Fields::text<&Block::id>},
-    {{"content", FieldType::kAny}, Fields::later<&Block::content>},
+    {{"content", FieldType::kAny, 0, 0, "AnthropicText"}, Fields::later<&Block::content>},
     {{"is_error", FieldType::kBoolean}, Fields::flag<&Block::is_error>},
 };
 
@@ -211,11 +211,20 @@ struct Message {
   const Json* content = nullptr;
 };
 constexpr Field<Message> kMessageFields[] = {
-    {{"role", FieldType::kText, 1, 64}, JobFields<Message>::text<&Message::role>},
-    {{"content", FieldType::kAny}, JobFields<Message>::later<&Message::content>},
+    {{"role", FieldType::kText, 1, 64, "AnthropicRole"}, JobFields<Message>::text<&Message::role>},
+    {{"content", FieldType::kAny, 0, 0, "AnthropicContent"},
+     JobFields<Message>::later<&Message::content>},
 };
 
 }  // namespace
+
+void append_anthropic_message_forms(std::vector<FieldForm>& forms) {
+  forms.push_back(field_form("AnthropicMessage", kMessageFields, {"role", "content"}));
+  forms.push_back(field_form("AnthropicTextBlock", kTextFields, {"type"}));
+  forms.push_back(field_form("AnthropicThinkingBlock", kThinkingFields, {"type"}));
+  forms.push_back(field_form("AnthropicCallBlock", kCallFields, {"type", "id", "name"}));
+  forms.push_back(field_form("AnthropicResultBlock", kResultFields, {"type", "tool_use_id"}));
+}
 
 RequestResult<Json> read_anthropic_messages(const Json& messages, const Json& system) {
   Conversation conversation;

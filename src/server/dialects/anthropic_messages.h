@@ -4,14 +4,15 @@
 // documents) are refused by name.
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
+#include <vector>
 
-#include "server/request_error.h"
+#include "server/chat/fields.h"
 
 namespace hadal {
 
 // messages: a list. system: a string, a list of text blocks, or null.
 RequestResult<nlohmann::ordered_json> read_anthropic_messages(
     const nlohmann::ordered_json& messages, const nlohmann::ordered_json& system);
+void append_anthropic_message_forms(std::vector<FieldForm>& forms);
 
 }  // namespace hadal

@@ -52,55 +52,58 @@ RequestResult<void> set_display(Reading& request, const Json& value) {
   request.shows_thinking = value != "omitted";
   return {};
 }
+constexpr ReadingField kThinkingFields[] = {
+    {{"type", FieldType::kText, 1, 64, "AnthropicThinkingType"}, set_thinking_type},
+    {{"budget_tokens", FieldType::kWhole, 0, kTokensFieldMost}, set_thinking_budget},
+    {{"display", FieldType::kText, 1, 64, "AnthropicDisplay"}, set_display},
+};
 RequestResult<void> set_thinking(Reading& request, const Json& value) {
-  static constexpr ReadingField kFields[] = {
-      {{"type", FieldType::kText, 1, 64}, set_thinking_type},
-      {{"budget_tokens", FieldType::kWhole, 0, kTokensFieldMost}, set_thinking_budget},
-      {{"display", FieldType::kText, 1, 64}, set_display},
-  };
-  return read_fields<Reading>(value, kFields, request, "thinking");
+  return read_fields<Reading>(value, kThinkingFields, request, "thinking");
 }
 
 struct Form {
   std::string type;
   const Json* schema = nullptr;
 };
+constexpr Field<Form> kFormFields[] = {
+    {{"type", FieldType::kText, 1, 64}, JobFields<Form>::text<&Form::type>},
+    {{"schema", FieldType::kObject}, JobFields<Form>::later<&Form::schema>},
+};
 RequestResult<void> set_format(Reading& request, const Json& value) {
-  static constexpr Field<Form> kFields[] = {
-      {{"type", FieldType::kText, 1, 64}, JobFields<Form>::text<&Form::type>},
-      {{"schema", FieldType::kObject}, JobFields<Form>::later<&Form::schema>},
-  };
   const std::string path = "output_config.format";
   Form form;
-  if (auto read = read_fields<Form>(value, kFields, form, path); !read) return read;
+  if (auto read = read_fields<Form>(value, kFormFields, form, path); !read) return read;
   if (form.type != "json_schema" || form.schema == nullptr) {
     return refuse_field(ErrorKind::kInvalid, path, path + " must be a json_schema with a schema");
   }
   request.job.schema = form.schema->dump();
   return {};
 }
+constexpr ReadingField kOutputFields[] = {
+    {{"effort", FieldType::kText, 1, 64, "Effort"}, Fields::text<&Reading::effort>},
+    {{"format", FieldType::kObject, 0, 0, "AnthropicFormat"}, set_format},
+};
 RequestResult<void> set_output_config(Reading& request, const Json& value) {
-  static constexpr ReadingField kFields[] = {
-      {{"effort", FieldType::kText, 1, 64}, Fields::text<&Reading::effort>},
-      {{"format", FieldType::kObject}, set_format},
-  };
-  return read_fields<Reading>(value, kFields, request, "output_config");
+  return read_fields<Reading>(value, kOutputFields, request, "output_config");
 }
 
 constexpr ReadingField kRequestFields[] = {
     {{"model", FieldType::kText, 1, kLimits.model_name_bytes_max}, Fields::model},
-    {{"messages", FieldType::kList, 1, kLimits.messages_max}, Fields::later<&Reading::messages>},
-    {{"system", FieldType::kAny}, Fields::later<&Reading::system>},
+    {{"messages", FieldType::kList, 1, kLimits.messages_max, "AnthropicMessage"},
+     Fields::later<&Reading::messages>},
+    {{"system", FieldType::kAny, 0, 0, "AnthropicText"}, Fields::later<&Reading::system>},
     {{"max_tokens", FieldType::kWhole, 1, kTokensFieldMost}, Fields::whole<&ChatJob::max_tokens>},
     {{"stream", FieldType::kBoolean}, Fields::flag<&Reading::stream>},
-    {{"stop_sequences", FieldType::kList, 0, kLimits.stop_strings_max}, set_stop},
+    {{"stop_sequences", FieldType::kList, 0, kLimits.stop_strings_max, "StopString"}, set_stop},
     {{"temperature", FieldType::kNumber, 0, 2}, Fields::number<&ChatJob::temperature>},
     {{"top_p", FieldType::kNumber, 0.0001, 1}, Fields::number<&ChatJob::top_p>},
     {{"top_k", FieldType::kWhole, 0, 1e6}, Fields::whole<&ChatJob::top_k>},
-    {{"thinking", FieldType::kObject}, set_thinking},
-    {{"output_config", FieldType::kObject}, set_output_config},
-    {{"tools", FieldType::kList, 0, kLimits.tools_max}, Fields::later<&Reading::tools>},
-    {{"tool_choice", FieldType::kObject}, Fields::later<&Reading::tool_choice>},
+    {{"thinking", FieldType::kObject, 0, 0, "AnthropicThinking"}, set_thinking},
+    {{"output_config", FieldType::kObject, 0, 0, "AnthropicOutputConfig"}, set_output_config},
+    {{"tools", FieldType::kList, 0, kLimits.tools_max, "AnthropicTool"},
+     Fields::later<&Reading::tools>},
+    {{"tool_choice", FieldType::kObject, 0, 0, "AnthropicToolChoice"},
+     Fields::later<&Reading::tool_choice>},
     // What asks nothing of the answer.
     {{"metadata", FieldType::kObject}},
     {{"service_tier", FieldType::kText, 0, 64}},
@@ -174,7 +177,8 @@ struct Choice {
   bool one_call_only = false;
 };
 constexpr Field<Choice> kChoiceFields[] = {
-    {{"type", FieldType::kText, 1, 64}, JobFields<Choice>::text<&Choice::type>},
+    {{"type", FieldType::kText, 1, 64, "AnthropicChoiceType"},
+     JobFields<Choice>::text<&Choice::type>},
     {{"name", FieldType::kText, 1, kNameBytesMost}, JobFields<Choice>::text<&Choice::name>},
     {{"disable_parallel_tool_use", FieldType::kBoolean},
      JobFields<Choice>::flag<&Choice::one_call_only>},
@@ -241,6 +245,20 @@ RequestResult<AnthropicRequest> read(std::string_view body, bool wants_answer) {
 }
 
 }  // namespace
+
+std::vector<FieldForm> anthropic_forms() {
+  std::vector<FieldForm> forms = {
+      field_form("AnthropicRequest", kRequestFields, {"messages", "max_tokens"}),
+      field_form("AnthropicCountRequest", kRequestFields, {"messages"}),
+      field_form("AnthropicThinking", kThinkingFields),
+      field_form("AnthropicOutputConfig", kOutputFields),
+      field_form("AnthropicFormat", kFormFields, {"type", "schema"}),
+      field_form("AnthropicTool", kToolFields, {"name"}),
+      field_form("AnthropicToolChoice", kChoiceFields, {"type"}),
+  };
+  append_anthropic_message_forms(forms);
+  return forms;
+}
 
 RequestResult<AnthropicRequest> read_anthropic_request(std::string_view body) {
   return read(body, true);

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "server/chat/chat_job.h"
+#include "server/chat/fields.h"
 #include "server/request_error.h"
 
 namespace hadal {
@@ -19,5 +20,7 @@ struct AnthropicRequest {
 RequestResult<AnthropicRequest> read_anthropic_request(std::string_view body);
 // Of /v1/messages/count_tokens: the same, without the need of max_tokens.
 RequestResult<AnthropicRequest> read_anthropic_count(std::string_view body);
+// All tables, those of what lies in the requests, too.
+std::vector<FieldForm> anthropic_forms();
 
 }  // namespace hadal

@@ -9,7 +9,7 @@
 namespace hadal {
 
 inline constexpr double kTokensFieldMost = 1 << 24;
-inline constexpr double kSeedFieldMost = 9007199254740992.0;  // 2^53: exact as a double
+inline constexpr double kSeedFieldMost = 9007199254740991.0;  // below 2^53: exact as a double
 inline constexpr double kEmbeddingWidthFieldMost = 1 << 20;
 inline constexpr double kTextFieldMost = 1ull << 40;  // the body's limit is the real one
 

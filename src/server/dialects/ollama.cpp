@@ -82,44 +82,75 @@ std::vector<Route> ollama_routes(ModelPool& pool) {
        .handler =
            [ollama](const WebRequest& http, Asker exchange) {
              answer(*ollama, http, read_ollama_chat(http.body), exchange);
-           }},
+           },
+       .about = {.group = "Ollama",
+                 .summary = "Answer a conversation; without messages, load or unload a model",
+                 .body = "OllamaChatRequest",
+                 .reply = "OllamaChatReply",
+                 .stream_type = kNdjson}},
       {.method = "POST",
        .path = "/api/generate",
        .handler =
            [ollama](const WebRequest& http, Asker exchange) {
              answer(*ollama, http, read_ollama_generate(http.body), exchange);
-           }},
+           },
+       .about = {.group = "Ollama",
+                 .summary = "Answer a prompt; without one, load or unload a model",
+                 .body = "OllamaGenerateRequest",
+                 .reply = "OllamaGenerateReply",
+                 .stream_type = kNdjson}},
       {.method = "POST",
        .path = "/api/embed",
        .handler =
            [ollama](const WebRequest& http, Asker exchange) {
              embed(*ollama, http, read_ollama_embed(http.body), exchange);
-           }},
+           },
+       .about = {.group = "Ollama",
+                 .summary = "Vectors of texts; without any, load or unload a model",
+                 .body = "OllamaEmbedRequest",
+                 .reply = "OllamaEmbedReply"}},
       {.method = "POST",
        .path = "/api/embeddings",
        .handler =
            [ollama](const WebRequest& http, Asker exchange) {
              embed(*ollama, http, read_ollama_embeddings(http.body), exchange);
-           }},
+           },
+       .about = {.group = "Ollama",
+                 .summary = "The vector of a text, as older clients ask for it",
+                 .body = "OllamaEmbeddingsRequest",
+                 .reply = "OllamaEmbeddingsReply"}},
       {.method = "POST",
        .path = "/api/show",
        .handler = [ollama](const WebRequest& http,
-                           Asker exchange) { exchange->reply(ollama->models.show(http.body)); }},
+                           Asker exchange) { exchange->reply(ollama->models.show(http.body)); },
+       .about = {.group = "Ollama",
+                 .summary = "What a model is",
+                 .body = "OllamaShowRequest",
+                 .reply = "OllamaShowReply"}},
       {.method = "GET",
        .path = "/api/tags",
        .handler = [ollama](const WebRequest&,
-                           Asker exchange) { exchange->reply(ollama->models.tags()); }},
+                           Asker exchange) { exchange->reply(ollama->models.tags()); },
+       .about = {.group = "Ollama",
+                 .summary = "The models of this server",
+                 .reply = "OllamaModelList"}},
       {.method = "GET",
        .path = "/api/ps",
        .handler = [ollama](const WebRequest&,
-                           Asker exchange) { exchange->reply(ollama->models.running()); }},
+                           Asker exchange) { exchange->reply(ollama->models.running()); },
+       .about = {.group = "Ollama",
+                 .summary = "The models that are loaded",
+                 .reply = "OllamaModelList"}},
       {.method = "GET",
        .path = "/api/version",
        .runs_on = RunsOn::kIoThread,
        .handler =
            [](const WebRequest&, Asker exchange) {
              exchange->reply(json_reply({{"version", kOllamaVersion}}));
-           }},
+           },
+       .about = {.group = "Ollama",
+                 .summary = "The version of Ollama that these addresses are like",
+                 .reply = "OllamaVersion"}},
   };
 }
 

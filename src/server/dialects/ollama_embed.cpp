@@ -63,12 +63,14 @@ RequestResult<void> set_keep_alive(OllamaEmbedRequest& request, const Json& valu
 using EmbedField = Field<OllamaEmbedRequest>;
 constexpr EmbedField kModelField = {
     {"model", FieldType::kText, 1, kChatLimits.model_name_bytes_max}, set_model};
-constexpr EmbedField kOptionsField = {{"options", FieldType::kObject}, set_options};
-constexpr EmbedField kKeepAliveField = {{"keep_alive", FieldType::kAny}, set_keep_alive};
+constexpr EmbedField kOptionsField = {{"options", FieldType::kObject, 0, 0, "OllamaOptions"},
+                                      set_options};
+constexpr EmbedField kKeepAliveField = {{"keep_alive", FieldType::kAny, 0, 0, "KeepAlive"},
+                                        set_keep_alive};
 
 constexpr EmbedField kEmbedFields[] = {
     kModelField,
-    {{"input", FieldType::kAny}, set_input},
+    {{"input", FieldType::kAny, 0, 0, "OllamaEmbedInput"}, set_input},
     {{"truncate", FieldType::kBoolean}, set_truncate},
     {{"dimensions", FieldType::kWhole, 1, kEmbeddingWidthFieldMost}, set_dimensions},
     kOptionsField,
@@ -93,6 +95,11 @@ RequestResult<OllamaEmbedRequest> read(std::string_view body, std::span<const Em
 }
 
 }  // namespace
+
+std::vector<FieldForm> ollama_embed_forms() {
+  return {field_form("OllamaEmbedRequest", kEmbedFields, {"model"}),
+          field_form("OllamaEmbeddingsRequest", kEmbeddingsFields, {"model"})};
+}
 
 RequestResult<OllamaEmbedRequest> read_ollama_embed(std::string_view body) {
   return read(body, kEmbedFields);

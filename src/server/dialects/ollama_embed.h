@@ -21,6 +21,7 @@ struct OllamaEmbedRequest {
 
 RequestResult<OllamaEmbedRequest> read_ollama_embed(std::string_view body);
 RequestResult<OllamaEmbedRequest> read_ollama_embeddings(std::string_view body);
+std::vector<FieldForm> ollama_embed_forms();
 
 // name: the model as the client called it. seconds: since the request came. Texts that were cut are
 // named by "truncated", a list of their places; without any there is no such field.

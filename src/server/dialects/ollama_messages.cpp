@@ -18,7 +18,8 @@ struct Call {
 };
 using CallFields = JobFields<Call>;
 constexpr Field<Call> kCallFields[] = {
-    {{"function", FieldType::kObject}, CallFields::later<&Call::function>},
+    {{"function", FieldType::kObject, 0, 0, "OllamaCalledFunction"},
+     CallFields::later<&Call::function>},
     {{"id", FieldType::kText, 0, kNameBytesMost}, CallFields::text<&Call::id>},
     {{"type", FieldType::kText, 0, 64}},
 };
@@ -73,10 +74,10 @@ RequestResult<void> set_calls(Message& message, const Json& value) {
 
 using MessageFields = JobFields<Message>;
 constexpr Field<Message> kFields[] = {
-    {{"role", FieldType::kText, 1, 64}, MessageFields::text<&Message::role>},
+    {{"role", FieldType::kText, 1, 64, "OllamaRole"}, MessageFields::text<&Message::role>},
     {{"content", FieldType::kText, 0, kTextFieldMost}, set_same<&kContent>},
     {{"thinking", FieldType::kText, 0, kTextFieldMost}, set_same<&kReasoning>},
-    {{"tool_calls", FieldType::kList, 0, kLimits.tools_max}, set_calls},
+    {{"tool_calls", FieldType::kList, 0, kLimits.tools_max, "OllamaPastCall"}, set_calls},
     {{"tool_name", FieldType::kText, 0, kNameBytesMost}, set_same<&kToolName>},
     {{"tool_call_id", FieldType::kText, 0, kNameBytesMost}, set_same<&kToolCallId>},
     {{"images", FieldType::kList, 0, 0}},  // none can be seen
@@ -85,6 +86,12 @@ constexpr Field<Message> kFields[] = {
 constexpr std::string_view kRoles[] = {"system", "user", "assistant", "tool"};
 
 }  // namespace
+
+void append_ollama_message_forms(std::vector<FieldForm>& forms) {
+  forms.push_back(field_form("OllamaMessage", kFields, {"role"}));
+  forms.push_back(field_form("OllamaPastCall", kCallFields, {"function"}));
+  forms.push_back(field_form("OllamaCalledFunction", kFunctionFields, {"name"}));
+}
 
 RequestResult<Json> read_ollama_messages(const Json& messages) {
   Json result = Json::array();

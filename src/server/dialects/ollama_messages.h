@@ -1,13 +1,14 @@
 // Ollama's messages -> messages as chat templates know them. Pictures are refused by name.
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
+#include <vector>
 
-#include "server/request_error.h"
+#include "server/chat/fields.h"
 
 namespace hadal {
 
 // messages: a list.
 RequestResult<nlohmann::ordered_json> read_ollama_messages(const nlohmann::ordered_json& messages);
+void append_ollama_message_forms(std::vector<FieldForm>& forms);
 
 }  // namespace hadal

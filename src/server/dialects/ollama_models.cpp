@@ -128,6 +128,10 @@ WebReply OllamaModels::running() {
   return json_reply({{"models", std::move(models)}});
 }
 
+FieldForm OllamaModels::show_form() {
+  return field_form("OllamaShowRequest", kShowFields);
+}
+
 WebReply OllamaModels::show(std::string_view body) {
   const auto object = parse_json_object(body);
   if (!object) return ollama_error_reply(object.error());

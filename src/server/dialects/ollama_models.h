@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "server/chat/fields.h"
 #include "server/http/message.h"
 #include "server/models/model_facts.h"
 #include "server/models/model_pool.h"
@@ -24,6 +25,7 @@ class OllamaModels {
   WebReply tags();
   WebReply running();
   WebReply show(std::string_view body);
+  static FieldForm show_form();  // of its body
 
  private:
   // Read once; a file that cannot be read says nothing of itself.

@@ -57,38 +57,37 @@ RequestResult<void> only(Reading&, const Json& value) {
                 "truncate and shift can only be false: a prompt is never cut here");
 }
 
+constexpr ReadingField kOptionFields[] = {
+    {{"num_predict", FieldType::kWhole, -2, kTokensFieldMost}, set_num_predict},
+    {{"num_ctx", FieldType::kWhole, 1, kTokensFieldMost}, Fields::whole<&ChatJob::context_most>},
+    {{"temperature", FieldType::kNumber, 0, 100}, Fields::number<&ChatJob::temperature>},
+    {{"top_p", FieldType::kNumber, 0.0001, 1}, Fields::number<&ChatJob::top_p>},
+    {{"top_k", FieldType::kWhole, 0, 1e6}, Fields::whole<&ChatJob::top_k>},
+    {{"min_p", FieldType::kNumber, 0, 0.999}, Fields::number<&ChatJob::min_p>},
+    {{"seed", FieldType::kWhole, -kSeedFieldMost, kSeedFieldMost}, Fields::seed},
+    {{"stop", FieldType::kAny, 0, 0, "StopStrings"}, set_stop},
+    {{"repeat_penalty", FieldType::kNumber, 0.01, 100},
+     Fields::number<&ChatJob::repetition_penalty>},
+    {{"presence_penalty", FieldType::kNumber, -2, 2}, Fields::number<&ChatJob::presence_penalty>},
+    {{"frequency_penalty", FieldType::kNumber, -2, 2}, Fields::number<&ChatJob::frequency_penalty>},
+    {{"tfs_z", FieldType::kAny, 0, 0, "SwitchedOffByOne"}, only_off<1>},
+    {{"typical_p", FieldType::kAny, 0, 0, "SwitchedOffByOne"}, only_off<1>},
+    {{"mirostat", FieldType::kAny, 0, 0, "SwitchedOffByZero"}, only_off<0>},
+    {{"penalize_newline", FieldType::kAny, 0, 0, "SwitchedOffByOne"}, only_off<1>},
+    // How Ollama is to compute, which is not what it answers.
+    {{"num_keep", FieldType::kWhole, -1, kTokensFieldMost}},
+    {{"num_batch", FieldType::kWhole, 1, 1e6}},
+    {{"num_gpu", FieldType::kWhole, -1, 1e6}},
+    {{"main_gpu", FieldType::kWhole, 0, 1e6}},
+    {{"num_thread", FieldType::kWhole, 0, 1e6}},
+    {{"numa", FieldType::kBoolean}},
+    {{"low_vram", FieldType::kBoolean}},
+    {{"f16_kv", FieldType::kBoolean}},
+    {{"use_mmap", FieldType::kBoolean}},
+    {{"use_mlock", FieldType::kBoolean}},
+};
 RequestResult<void> set_options(Reading& request, const Json& value) {
-  static constexpr ReadingField kFields[] = {
-      {{"num_predict", FieldType::kWhole, -2, kTokensFieldMost}, set_num_predict},
-      {{"num_ctx", FieldType::kWhole, 1, kTokensFieldMost}, Fields::whole<&ChatJob::context_most>},
-      {{"temperature", FieldType::kNumber, 0, 100}, Fields::number<&ChatJob::temperature>},
-      {{"top_p", FieldType::kNumber, 0.0001, 1}, Fields::number<&ChatJob::top_p>},
-      {{"top_k", FieldType::kWhole, 0, 1e6}, Fields::whole<&ChatJob::top_k>},
-      {{"min_p", FieldType::kNumber, 0, 0.999}, Fields::number<&ChatJob::min_p>},
-      {{"seed", FieldType::kWhole, -kSeedFieldMost, kSeedFieldMost}, Fields::seed},
-      {{"stop", FieldType::kAny}, set_stop},
-      {{"repeat_penalty", FieldType::kNumber, 0.01, 100},
-       Fields::number<&ChatJob::repetition_penalty>},
-      {{"presence_penalty", FieldType::kNumber, -2, 2}, Fields::number<&ChatJob::presence_penalty>},
-      {{"frequency_penalty", FieldType::kNumber, -2, 2},
-       Fields::number<&ChatJob::frequency_penalty>},
-      {{"tfs_z", FieldType::kAny}, only_off<1>},
-      {{"typical_p", FieldType::kAny}, only_off<1>},
-      {{"mirostat", FieldType::kAny}, only_off<0>},
-      {{"penalize_newline", FieldType::kAny}, only_off<1>},
-      // How Ollama is to compute, which is not what it answers.
-      {{"num_keep", FieldType::kWhole, -1, kTokensFieldMost}},
-      {{"num_batch", FieldType::kWhole, 1, 1e6}},
-      {{"num_gpu", FieldType::kWhole, -1, 1e6}},
-      {{"main_gpu", FieldType::kWhole, 0, 1e6}},
-      {{"num_thread", FieldType::kWhole, 0, 1e6}},
-      {{"numa", FieldType::kBoolean}},
-      {{"low_vram", FieldType::kBoolean}},
-      {{"f16_kv", FieldType::kBoolean}},
-      {{"use_mmap", FieldType::kBoolean}},
-      {{"use_mlock", FieldType::kBoolean}},
-  };
-  return read_fields<Reading>(value, kFields, request, "options");
+  return read_fields<Reading>(value, kOptionFields, request, "options");
 }
 
 RequestResult<void> set_format(Reading& request, const Json& value) {
@@ -128,22 +127,24 @@ RequestResult<void> set_prompt(Reading& request, const Json& value) {
 constexpr std::array kSharedFields = std::to_array<ReadingField>({
     {{"model", FieldType::kText, 1, kLimits.model_name_bytes_max}, Fields::model},
     {{"stream", FieldType::kBoolean}, Fields::flag<&Reading::stream>},
-    {{"options", FieldType::kObject}, set_options},
-    {{"format", FieldType::kAny}, set_format},
-    {{"think", FieldType::kAny}, set_think},
-    {{"keep_alive", FieldType::kAny}, set_keep_alive},
+    {{"options", FieldType::kObject, 0, 0, "OllamaOptions"}, set_options},
+    {{"format", FieldType::kAny, 0, 0, "OllamaFormat"}, set_format},
+    {{"think", FieldType::kAny, 0, 0, "OllamaThink"}, set_think},
+    {{"keep_alive", FieldType::kAny, 0, 0, "KeepAlive"}, set_keep_alive},
     {{"logprobs", FieldType::kBoolean}, Fields::flag<&Reading::logprobs>},
     {{"top_logprobs", FieldType::kWhole, 0, kLimits.top_logprobs_max},
      [](Reading& request, const Json& value) -> RequestResult<void> {
        request.top_logprobs = static_cast<uint32_t>(value.get<double>());
        return {};
      }},
-    {{"truncate", FieldType::kBoolean}, only<false>},
-    {{"shift", FieldType::kBoolean}, only<false>},
+    {{"truncate", FieldType::kBoolean, 0, 0, "False"}, only<false>},
+    {{"shift", FieldType::kBoolean, 0, 0, "False"}, only<false>},
 });
 constexpr std::array kChatOnly = std::to_array<ReadingField>({
-    {{"messages", FieldType::kList, 0, kLimits.messages_max}, Fields::later<&Reading::messages>},
-    {{"tools", FieldType::kList, 0, kLimits.tools_max}, Fields::later<&Reading::tools>},
+    {{"messages", FieldType::kList, 0, kLimits.messages_max, "OllamaMessage"},
+     Fields::later<&Reading::messages>},
+    {{"tools", FieldType::kList, 0, kLimits.tools_max, "OpenAiTool"},
+     Fields::later<&Reading::tools>},
 });
 constexpr std::array kGenerateOnly = std::to_array<ReadingField>({
     {{"prompt", FieldType::kText, 0, kTextFieldMost}, set_prompt},
@@ -157,10 +158,14 @@ constexpr std::array kGenerateOnly = std::to_array<ReadingField>({
 });
 
 template <size_t N>
-RequestResult<Reading> read(const Json& object, const std::array<ReadingField, N>& only,
-                            bool chat) {
+std::vector<ReadingField> with_shared(const std::array<ReadingField, N>& only) {
   std::vector<ReadingField> fields(kSharedFields.begin(), kSharedFields.end());
   fields.insert(fields.end(), only.begin(), only.end());
+  return fields;
+}
+
+RequestResult<Reading> read(const Json& object, const std::vector<ReadingField>& fields,
+                            bool chat) {
   Reading request;
   request.chat = chat;
   if (auto done = read_fields<Reading>(object, fields, request); !done) {
@@ -180,6 +185,16 @@ RequestResult<void> read_ollama_options(const Json& value, ChatJob& job) {
   if (auto read = set_options(reading, value); !read) return read;
   job = std::move(reading.job);
   return {};
+}
+
+std::vector<FieldForm> ollama_forms() {
+  std::vector<FieldForm> forms = {
+      field_form("OllamaChatRequest", with_shared(kChatOnly), {"model"}),
+      field_form("OllamaGenerateRequest", with_shared(kGenerateOnly), {"model"}),
+      field_form("OllamaOptions", kOptionFields),
+  };
+  append_ollama_message_forms(forms);
+  return forms;
 }
 
 RequestResult<KeepAlive> read_keep_alive(const Json& value) {
@@ -225,8 +240,13 @@ RequestResult<KeepAlive> read_keep_alive(const Json& value) {
 RequestResult<OllamaRequest> read_ollama_chat(std::string_view body) {
   const auto object = parse_json_object(body);
   if (!object) return tl::unexpected(object.error());
-  auto request = read(*object, kChatOnly, true);
+  auto request = read(*object, with_shared(kChatOnly), true);
   if (!request) return tl::unexpected(request.error());
+  if (request->tools != nullptr) {
+    if (auto done = read_tools(*request->tools, request->job); !done) {
+      return tl::unexpected(done.error());
+    }
+  }
   if (request->messages == nullptr || request->messages->empty()) {
     request->loads_only = true;
     return static_cast<OllamaRequest&&>(*request);
@@ -234,18 +254,13 @@ RequestResult<OllamaRequest> read_ollama_chat(std::string_view body) {
   auto messages = read_ollama_messages(*request->messages);
   if (!messages) return tl::unexpected(messages.error());
   request->job.messages = std::move(*messages);
-  if (request->tools != nullptr) {
-    if (auto done = read_tools(*request->tools, request->job); !done) {
-      return tl::unexpected(done.error());
-    }
-  }
   return static_cast<OllamaRequest&&>(*request);
 }
 
 RequestResult<OllamaRequest> read_ollama_generate(std::string_view body) {
   const auto object = parse_json_object(body);
   if (!object) return tl::unexpected(object.error());
-  auto request = read(*object, kGenerateOnly, false);
+  auto request = read(*object, with_shared(kGenerateOnly), false);
   if (!request) return tl::unexpected(request.error());
   ChatJob& job = request->job;
   request->loads_only = job.prompt.empty();

@@ -27,6 +27,8 @@ struct OllamaRequest {
 
 RequestResult<OllamaRequest> read_ollama_chat(std::string_view body);
 RequestResult<OllamaRequest> read_ollama_generate(std::string_view body);
+// All tables, those of what lies in the requests, too.
+std::vector<FieldForm> ollama_forms();
 
 // The object `options`: how to sample, and for how long.
 RequestResult<void> read_ollama_options(const Json& value, ChatJob& job);

@@ -62,26 +62,43 @@ std::vector<Route> openai_routes(ModelPool& pool) {
        .handler =
            [&pool](const WebRequest& request, std::shared_ptr<Exchange> exchange) {
              answer(pool, request, read_openai_chat(request.body), exchange);
-           }},
+           },
+       .about = {.group = "OpenAI",
+                 .summary = "Answer a conversation",
+                 .body = "OpenAiChatRequest",
+                 .reply = "OpenAiChatReply",
+                 .stream_type = "text/event-stream"}},
       {.method = "POST",
        .path = "/v1/completions",
        .handler =
            [&pool](const WebRequest& request, std::shared_ptr<Exchange> exchange) {
              answer(pool, request, read_openai_completion(request.body), exchange);
-           }},
+           },
+       .about = {.group = "OpenAI",
+                 .summary = "Continue a text",
+                 .body = "OpenAiCompletionRequest",
+                 .reply = "OpenAiCompletionReply",
+                 .stream_type = "text/event-stream"}},
       {.method = "GET",
        .path = "/v1/models",
        .runs_on = RunsOn::kIoThread,
        .handler = [&pool](
                       const WebRequest&,
-                      std::shared_ptr<Exchange> exchange) { exchange->reply(list_models(pool)); }},
+                      std::shared_ptr<Exchange> exchange) { exchange->reply(list_models(pool)); },
+       .about = {.group = "OpenAI",
+                 .summary = "The models of this server",
+                 .reply = "OpenAiModelList"}},
       {.method = "GET",
        .path = "/v1/models/*",
        .runs_on = RunsOn::kIoThread,
        .handler =
            [&pool](const WebRequest& request, std::shared_ptr<Exchange> exchange) {
              exchange->reply(show_model(pool, request.rest));
-           }},
+           },
+       .about = {.group = "OpenAI",
+                 .summary = "One model of this server",
+                 .rest = "model",
+                 .reply = "OpenAiModel"}},
   };
 }
 

@@ -69,13 +69,17 @@ RequestResult<void> set_form(EmbedJob& job, const Json& value) {
 
 constexpr Field<EmbedJob> kFields[] = {
     {{"model", FieldType::kText, 0, kChatLimits.model_name_bytes_max}, set_model},
-    {{"input", FieldType::kAny}, set_input},
-    {{"encoding_format", FieldType::kText, 0, 64}, set_form},
+    {{"input", FieldType::kAny, 0, 0, "OpenAiEmbeddingInput"}, set_input},
+    {{"encoding_format", FieldType::kText, 0, 64, "OpenAiVectorForm"}, set_form},
     {{"dimensions", FieldType::kWhole, 1, kEmbeddingWidthFieldMost}, set_dimensions},
     {{"user", FieldType::kText, 0, 1024}},
 };
 
 }  // namespace
+
+FieldForm openai_embeddings_form() {
+  return field_form("OpenAiEmbeddingsRequest", kFields, {"input"});
+}
 
 RequestResult<EmbedJob> read_openai_embeddings(std::string_view body) {
   const auto object = parse_json_object(body);
@@ -104,17 +108,22 @@ std::string openai_embeddings_body(const Embeddings& embeddings) {
 std::vector<Route> openai_embedding_routes(ModelPool& pool) {
   return {{.method = "POST",
            .path = "/v1/embeddings",
-           .handler = [&pool](const WebRequest& http, const std::shared_ptr<Exchange>& exchange) {
-             auto job = read_openai_embeddings(http.body);
-             if (!job) return exchange->reply(openai_error_reply(job.error()));
-             start_embed(
-                 pool, http, std::move(*job),
-                 [exchange](const RequestResult<Embeddings>& made) {
-                   if (!made) return exchange->reply(openai_error_reply(made.error()));
-                   exchange->reply({.body = openai_embeddings_body(*made)});
-                 },
-                 *exchange);
-           }}};
+           .handler =
+               [&pool](const WebRequest& http, const std::shared_ptr<Exchange>& exchange) {
+                 auto job = read_openai_embeddings(http.body);
+                 if (!job) return exchange->reply(openai_error_reply(job.error()));
+                 start_embed(
+                     pool, http, std::move(*job),
+                     [exchange](const RequestResult<Embeddings>& made) {
+                       if (!made) return exchange->reply(openai_error_reply(made.error()));
+                       exchange->reply({.body = openai_embeddings_body(*made)});
+                     },
+                     *exchange);
+               },
+           .about = {.group = "OpenAI",
+                     .summary = "Vectors of texts",
+                     .body = "OpenAiEmbeddingsRequest",
+                     .reply = "OpenAiEmbeddingsReply"}}};
 }
 
 }  // namespace hadal

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "server/chat/embed_run.h"
+#include "server/chat/fields.h"
 #include "server/http/router.h"
 #include "server/models/model_pool.h"
 
@@ -18,6 +19,7 @@ std::vector<Route> openai_embedding_routes(ModelPool& pool);
 
 // A request's body as a job. Errors name the field.
 RequestResult<EmbedJob> read_openai_embeddings(std::string_view body);
+FieldForm openai_embeddings_form();
 // The answer's body.
 std::string openai_embeddings_body(const Embeddings& embeddings);
 

@@ -84,10 +84,10 @@ constexpr const char* kReasoning = "reasoning_content";
 constexpr double kTextBytesMax = 1ull << 40;  // the body's limit is the real one
 
 constexpr Field<Message> kFields[] = {
-    {{"role", FieldType::kText, 0, 64}, set_role},
-    {{"content", FieldType::kAny}, set_content},
+    {{"role", FieldType::kText, 0, 64, "OpenAiRole"}, set_role},
+    {{"content", FieldType::kAny, 0, 0, "OpenAiContent"}, set_content},
     {{"name", FieldType::kText, 0, 256}, set_same<&kName>},
-    {{"tool_calls", FieldType::kList, 0, 128}, set_tool_calls},
+    {{"tool_calls", FieldType::kList, 0, 128, "OpenAiPastCall"}, set_tool_calls},
     {{"tool_call_id", FieldType::kText, 0, 256}, set_same<&kToolCallId>},
     {{"reasoning_content", FieldType::kText, 0, kTextBytesMax}, set_same<&kReasoning>},
     // What a client sends back of our own answers.
@@ -96,6 +96,10 @@ constexpr Field<Message> kFields[] = {
 };
 
 }  // namespace
+
+void append_openai_message_forms(std::vector<FieldForm>& forms) {
+  forms.push_back(field_form("OpenAiMessage", kFields, {"role"}));
+}
 
 RequestResult<nlohmann::ordered_json> read_openai_messages(const nlohmann::ordered_json& messages) {
   Json result = Json::array();

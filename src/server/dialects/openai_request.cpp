@@ -18,7 +18,7 @@ using OpenAiField = Field<OpenAiRequest>;
 
 constexpr ChatLimits kLimits;
 constexpr double kTokensMax = 1 << 24;
-constexpr double kSeedMost = 9007199254740992.0;  // 2^53: exact as a double
+constexpr double kSeedMost = 9007199254740991.0;  // below 2^53: exact as a double
 
 template <auto Member>
 RequestResult<void> set_number(OpenAiRequest& request, const Json& value) {
@@ -107,12 +107,12 @@ RequestResult<void> set_thinking_flag(OpenAiRequest& request, const Json& value)
   switch_thinking(request, value.get<bool>());
   return {};
 }
+constexpr OpenAiField kTemplateVariables[] = {
+    {{"enable_thinking", FieldType::kBoolean}, set_thinking_flag},
+    {{"thinking", FieldType::kBoolean}, set_thinking_flag},
+};
 RequestResult<void> set_template_variables(OpenAiRequest& request, const Json& value) {
-  static constexpr OpenAiField kFields[] = {
-      {{"enable_thinking", FieldType::kBoolean}, set_thinking_flag},
-      {{"thinking", FieldType::kBoolean}, set_thinking_flag},
-  };
-  return read_fields<OpenAiRequest>(value, kFields, request, "chat_template_kwargs");
+  return read_fields<OpenAiRequest>(value, kTemplateVariables, request, "chat_template_kwargs");
 }
 
 // An effort is a budget of thinking.
@@ -146,12 +146,12 @@ RequestResult<void> set_thinking_budget(OpenAiRequest& request, const Json& valu
   request.job.thinking_budget = static_cast<uint32_t>(value.get<double>());
   return {};
 }
+constexpr OpenAiField kThinkingFields[] = {
+    {{"type", FieldType::kText, 0, 64, "OpenAiThinkingType"}, set_thinking_type},
+    {{"budget_tokens", FieldType::kWhole, 0, kTokensMax}, set_thinking_budget},
+};
 RequestResult<void> set_thinking(OpenAiRequest& request, const Json& value) {
-  static constexpr OpenAiField kFields[] = {
-      {{"type", FieldType::kText, 0, 64}, set_thinking_type},
-      {{"budget_tokens", FieldType::kWhole, 0, kTokensMax}, set_thinking_budget},
-  };
-  return read_fields<OpenAiRequest>(value, kFields, request, "thinking");
+  return read_fields<OpenAiRequest>(value, kThinkingFields, request, "thinking");
 }
 
 RequestResult<void> set_completion_logprobs(OpenAiRequest& request, const Json& value) {
@@ -168,12 +168,12 @@ RequestResult<void> set_ignore_end(OpenAiRequest& request, const Json& value) {
   return {};
 }
 
+constexpr OpenAiField kStreamFields[] = {
+    {{"include_usage", FieldType::kBoolean}, set_flag<&OpenAiRequest::include_usage>},
+    {{"include_obfuscation", FieldType::kBoolean}},  // lengths on a loopback tell nobody anything
+};
 RequestResult<void> set_stream_options(OpenAiRequest& request, const Json& value) {
-  static constexpr OpenAiField kFields[] = {
-      {{"include_usage", FieldType::kBoolean}, set_flag<&OpenAiRequest::include_usage>},
-      {{"include_obfuscation", FieldType::kBoolean}},  // lengths on a loopback tell nobody anything
-  };
-  return read_fields<OpenAiRequest>(value, kFields, request, "stream_options");
+  return read_fields<OpenAiRequest>(value, kStreamFields, request, "stream_options");
 }
 
 RequestResult<void> set_messages(OpenAiRequest& request, const Json& value) {
@@ -218,10 +218,10 @@ RequestResult<void> text_only(OpenAiRequest&, const Json& value) {
 constexpr std::array kSharedFields = std::to_array<OpenAiField>({
     {{"model", FieldType::kText, 0, kLimits.model_name_bytes_max}, set_model},
     {{"stream", FieldType::kBoolean}, set_flag<&OpenAiRequest::stream>},
-    {{"stream_options", FieldType::kObject}, set_stream_options},
+    {{"stream_options", FieldType::kObject, 0, 0, "OpenAiStreamOptions"}, set_stream_options},
     {{"n", FieldType::kWhole, 1, kLimits.choices_max}, set_whole<&ChatJob::choices>},
     {{"seed", FieldType::kWhole, -kSeedMost, kSeedMost}, set_seed},
-    {{"stop", FieldType::kAny}, set_stop},
+    {{"stop", FieldType::kAny, 0, 0, "StopStrings"}, set_stop},
     {{"max_tokens", FieldType::kWhole, 1, kTokensMax}, set_whole<&ChatJob::max_tokens>},
     {{"temperature", FieldType::kNumber, 0, 2}, set_number<&ChatJob::temperature>},
     {{"top_p", FieldType::kNumber, 0.0001, 1}, set_number<&ChatJob::top_p>},
@@ -231,27 +231,28 @@ constexpr std::array kSharedFields = std::to_array<OpenAiField>({
      set_number<&ChatJob::repetition_penalty>},
     {{"presence_penalty", FieldType::kNumber, -2, 2}, set_number<&ChatJob::presence_penalty>},
     {{"frequency_penalty", FieldType::kNumber, -2, 2}, set_number<&ChatJob::frequency_penalty>},
-    {{"logit_bias", FieldType::kObject}, set_logit_bias},
+    {{"logit_bias", FieldType::kObject, 0, 0, "OpenAiLogitBias"}, set_logit_bias},
     {{"ignore_eos", FieldType::kBoolean}, set_ignore_end},
     {{"user", FieldType::kText, 0, 1024}},
 });
 
 constexpr std::array kChatOnly = std::to_array<OpenAiField>({
-    {{"messages", FieldType::kList, 1, kLimits.messages_max}, set_messages},
+    {{"messages", FieldType::kList, 1, kLimits.messages_max, "OpenAiMessage"}, set_messages},
     {{"max_completion_tokens", FieldType::kWhole, 1, kTokensMax}, set_whole<&ChatJob::max_tokens>},
-    {{"tools", FieldType::kList, 0, kLimits.tools_max}, set_tools},
-    {{"tool_choice", FieldType::kAny}, set_tool_choice},
+    {{"tools", FieldType::kList, 0, kLimits.tools_max, "OpenAiTool"}, set_tools},
+    {{"tool_choice", FieldType::kAny, 0, 0, "OpenAiToolChoice"}, set_tool_choice},
     {{"parallel_tool_calls", FieldType::kBoolean}, set_parallel_calls},
-    {{"response_format", FieldType::kObject}, set_response_format},
+    {{"response_format", FieldType::kObject, 0, 0, "OpenAiResponseFormat"}, set_response_format},
     {{"logprobs", FieldType::kBoolean}, set_flag<&OpenAiRequest::logprobs>},
     {{"top_logprobs", FieldType::kWhole, 0, kLimits.top_logprobs_max}, set_top_logprobs},
-    {{"reasoning_effort", FieldType::kText, 0, 64}, set_reasoning_effort},
-    {{"thinking", FieldType::kObject}, set_thinking},
+    {{"reasoning_effort", FieldType::kText, 0, 64, "Effort"}, set_reasoning_effort},
+    {{"thinking", FieldType::kObject, 0, 0, "OpenAiThinking"}, set_thinking},
     {{"thinking_budget", FieldType::kWhole, 0, kTokensMax}, set_thinking_budget},
     {{"enable_thinking", FieldType::kBoolean}, set_thinking_flag},
-    {{"chat_template_kwargs", FieldType::kObject}, set_template_variables},
-    {{"store", FieldType::kBoolean}, refuse_storing},
-    {{"modalities", FieldType::kList, 1, 8}, text_only},
+    {{"chat_template_kwargs", FieldType::kObject, 0, 0, "OpenAiTemplateVariables"},
+     set_template_variables},
+    {{"store", FieldType::kBoolean, 0, 0, "False"}, refuse_storing},
+    {{"modalities", FieldType::kList, 1, 1, "TextModality"}, text_only},
     {{"metadata", FieldType::kObject}},
     {{"safety_identifier", FieldType::kText, 0, 1024}},
     {{"prompt_cache_key", FieldType::kText, 0, 1024}},
@@ -259,7 +260,7 @@ constexpr std::array kChatOnly = std::to_array<OpenAiField>({
 });
 
 constexpr std::array kCompletionOnly = std::to_array<OpenAiField>({
-    {{"prompt", FieldType::kAny}, set_prompt},
+    {{"prompt", FieldType::kAny, 0, 0, "OpenAiPrompt"}, set_prompt},
     {{"echo", FieldType::kBoolean}, set_flag<&OpenAiRequest::echo>},
     {{"logprobs", FieldType::kWhole, 0, 5}, set_completion_logprobs},
     {{"best_of", FieldType::kWhole, 1, 1}},
@@ -288,6 +289,19 @@ RequestResult<OpenAiRequest> read(std::string_view body, bool chat,
 }
 
 }  // namespace
+
+std::vector<FieldForm> openai_forms() {
+  std::vector<FieldForm> forms = {
+      field_form("OpenAiChatRequest", kChatFields, {"messages"}),
+      field_form("OpenAiCompletionRequest", kCompletionFields, {"prompt"}),
+      field_form("OpenAiStreamOptions", kStreamFields),
+      field_form("OpenAiThinking", kThinkingFields),
+      field_form("OpenAiTemplateVariables", kTemplateVariables),
+  };
+  append_openai_message_forms(forms);
+  append_openai_tool_forms(forms);
+  return forms;
+}
 
 RequestResult<OpenAiRequest> read_openai_chat(std::string_view body) {
   auto request = read(body, true, kChatFields);

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "server/chat/chat_job.h"
+#include "server/chat/fields.h"
 #include "server/limits.h"
 #include "server/request_error.h"
 
@@ -26,5 +27,7 @@ struct OpenAiRequest {
 
 RequestResult<OpenAiRequest> read_openai_chat(std::string_view body);
 RequestResult<OpenAiRequest> read_openai_completion(std::string_view body);
+// All tables, those of what lies in the requests, too.
+std::vector<FieldForm> openai_forms();
 
 }  // namespace hadal

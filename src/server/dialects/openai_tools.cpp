@@ -70,8 +70,8 @@ constexpr Field<Object> kChosenFields[] = {
     {{"name", FieldType::kText, 1, kNameBytesMax}, set_name},
 };
 constexpr Field<Object> kFormatFields[] = {
-    {{"type", FieldType::kText, 0, 64}, set_type},
-    {{"json_schema", FieldType::kObject}, set_function},
+    {{"type", FieldType::kText, 0, 64, "OpenAiFormatType"}, set_type},
+    {{"json_schema", FieldType::kObject, 0, 0, "OpenAiJsonSchema"}, set_function},
 };
 constexpr Field<Object> kSchemaFields[] = {
     {{"name", FieldType::kText, 0, kNameBytesMax}, set_name},
@@ -121,6 +121,20 @@ bool has_tool(const Json& tools, const std::string& name) {
 }
 
 }  // namespace
+
+void append_openai_tool_forms(std::vector<FieldForm>& forms) {
+  const auto append = [&](const char* name, const char* function, const auto& fields) {
+    forms.push_back(field_form(name, kOuterFields, {"function"}));
+    std::ranges::find(forms.back().fields, std::string_view("function"), &FieldShape::name)->form =
+        function;
+    forms.push_back(field_form(function, fields, {"name"}));
+  };
+  append("OpenAiTool", "OpenAiFunction", kToolFields);
+  append("OpenAiPastCall", "OpenAiCalledFunction", kCallFields);
+  append("OpenAiNamedTool", "OpenAiNamedFunction", kChosenFields);
+  forms.push_back(field_form("OpenAiResponseFormat", kFormatFields, {"type"}));
+  forms.push_back(field_form("OpenAiJsonSchema", kSchemaFields, {"schema"}));
+}
 
 RequestResult<void> read_tools(const Json& tools, ChatJob& job) {
   if (tools.empty()) return {};

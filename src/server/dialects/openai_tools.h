@@ -2,10 +2,10 @@
 // (https://platform.openai.com/docs/guides/function-calling, .../structured-outputs).
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
+#include <vector>
 
 #include "server/chat/chat_job.h"
-#include "server/request_error.h"
+#include "server/chat/fields.h"
 
 namespace hadal {
 
@@ -16,5 +16,6 @@ RequestResult<void> read_response_format(const nlohmann::ordered_json& format, C
 // A past message's tool_calls. path: "messages[3].tool_calls".
 RequestResult<nlohmann::ordered_json> read_past_calls(const nlohmann::ordered_json& calls,
                                                       const std::string& path);
+void append_openai_tool_forms(std::vector<FieldForm>& forms);
 
 }  // namespace hadal

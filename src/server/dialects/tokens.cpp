@@ -56,14 +56,14 @@ RequestResult<void> set_tokens(TokensRequest& request, const Json& value) {
 constexpr Field<TokensRequest> kTokenizeFields[] = {
     {{"model", FieldType::kText, 0, kLimits.model_name_bytes_max}, Fields::model},
     {{"prompt", FieldType::kText, 0, kTextFieldMost}, set_prompt},
-    {{"messages", FieldType::kList, 1, kLimits.messages_max}, set_messages},
+    {{"messages", FieldType::kList, 1, kLimits.messages_max, "OpenAiMessage"}, set_messages},
     {{"add_special_tokens", FieldType::kBoolean}, set_special},
-    {{"add_generation_prompt", FieldType::kBoolean}, only_true},
+    {{"add_generation_prompt", FieldType::kBoolean, 0, 0, "True"}, only_true},
     {{"return_token_strs", FieldType::kBoolean}, Fields::flag<&TokensRequest::token_texts>},
 };
 constexpr Field<TokensRequest> kDetokenizeFields[] = {
     {{"model", FieldType::kText, 0, kLimits.model_name_bytes_max}, Fields::model},
-    {{"tokens", FieldType::kList, 0, kTokensFieldMost}, set_tokens},
+    {{"tokens", FieldType::kList, 0, kTokensFieldMost, "TokenNumber"}, set_tokens},
 };
 
 RequestResult<TokensRequest> read(std::string_view body,
@@ -131,6 +131,11 @@ void answer(ModelPool& pool, RequestResult<TokensRequest> request, Work work,
 
 }  // namespace
 
+std::vector<FieldForm> token_forms() {
+  return {field_form("TokenizeRequest", kTokenizeFields),
+          field_form("DetokenizeRequest", kDetokenizeFields)};
+}
+
 std::vector<Route> token_routes(ModelPool& pool) {
   return {
       {.method = "POST",
@@ -143,13 +148,21 @@ std::vector<Route> token_routes(ModelPool& pool) {
                                       "the request must have either a prompt or messages");
              }
              answer(pool, std::move(request), tokenized, exchange);
-           }},
+           },
+       .about = {.group = "Tokens",
+                 .summary = "The tokens of a prompt or of messages",
+                 .body = "TokenizeRequest",
+                 .reply = "TokenizeReply"}},
       {.method = "POST",
        .path = "/detokenize",
        .handler =
            [&pool](const WebRequest& http, const std::shared_ptr<Exchange>& exchange) {
              answer(pool, read(http.body, kDetokenizeFields), detokenized, exchange);
-           }},
+           },
+       .about = {.group = "Tokens",
+                 .summary = "The text of tokens",
+                 .body = "DetokenizeRequest",
+                 .reply = "DetokenizeReply"}},
   };
 }
 

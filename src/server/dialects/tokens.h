@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "server/chat/fields.h"
 #include "server/http/router.h"
 #include "server/models/model_pool.h"
 
@@ -11,5 +12,6 @@ namespace hadal {
 
 // pool outlives the routes.
 std::vector<Route> token_routes(ModelPool& pool);
+std::vector<FieldForm> token_forms();
 
 }  // namespace hadal

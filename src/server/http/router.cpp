@@ -16,7 +16,7 @@ bool fits(const Route& route, std::string_view path, std::string& rest) {
 
 }  // namespace
 
-Router::Router(std::vector<Route> routes, std::vector<std::pair<std::string, ErrorBody>> errors)
+Router::Router(std::vector<Route> routes, std::vector<DialectErrors> errors)
     : routes_(std::move(routes)), errors_(std::move(errors)) {}
 
 std::variant<const Route*, WebReply> Router::find(WebRequest& request) const {
@@ -36,9 +36,9 @@ std::variant<const Route*, WebReply> Router::find(WebRequest& request) const {
 
 WebReply Router::error(std::string_view path, unsigned status, std::string_view message) const {
   WebReply reply{.status = status};
-  for (const auto& [beginning, body] : errors_) {
-    if (!path.starts_with(beginning)) continue;
-    reply.body = body(status, message);
+  for (const DialectErrors& errors : errors_) {
+    if (!path.starts_with(errors.beginning)) continue;
+    reply.body = errors.body(status, message);
     break;
   }
   return reply;

@@ -26,18 +26,38 @@ using Handler = std::function<void(const WebRequest&, std::shared_ptr<Exchange>)
 // An error's body as the clients of a dialect expect it: JSON.
 using ErrorBody = std::string (*)(unsigned status, std::string_view message);
 
+// What /openapi.json (openapi/document.h) says of a route beside its method, path and access. Forms
+// are names of its schemas.
+struct RouteAbout {
+  std::string group;    // whose clients ask here: "OpenAI"
+  std::string summary;  // a few words
+  std::string rest;     // what the path's '*' stands for: "model"
+  std::string body;     // the form of the request's body; "": it has none
+  std::string reply;    // the form of a whole answer; "": it is text
+  std::string reply_type = "application/json";
+  std::string stream_type;  // of an answer that the body's `stream` asks for; "": there is none
+};
+
 struct Route {
   std::string method;
   std::string path;  // "/v1/models"; "/v1/models/*" has at least one character more
   Access access = Access::kKey;
   RunsOn runs_on = RunsOn::kWorker;
   Handler handler;
+  RouteAbout about = {};
+};
+
+// The errors of a dialect, for the paths that begin so.
+struct DialectErrors {
+  std::string beginning;
+  ErrorBody body;
+  std::string form = {};  // its schema in /openapi.json
 };
 
 class Router {
  public:
-  // errors: by the path's beginning, the first that fits; the last should be "".
-  Router(std::vector<Route> routes, std::vector<std::pair<std::string, ErrorBody>> errors);
+  // errors: the first whose beginning fits; the last should be of "".
+  Router(std::vector<Route> routes, std::vector<DialectErrors> errors);
 
   // A route whose GET also answers HEAD. Else what to reply: 404, or 405 with the methods.
   // request.rest is filled in.
@@ -48,7 +68,7 @@ class Router {
 
  private:
   std::vector<Route> routes_;
-  std::vector<std::pair<std::string, ErrorBody>> errors_;
+  std::vector<DialectErrors> errors_;
 };
 
 }  // namespace hadal

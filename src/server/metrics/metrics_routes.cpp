@@ -1,6 +1,11 @@
 #include "server/metrics/metrics_routes.h"
 
 namespace hadal {
+namespace {
+
+constexpr const char* kPrometheusType = "text/plain; version=0.0.4; charset=utf-8";
+
+}  // namespace
 
 std::vector<Route> metrics_routes(const ModelPool& pool,
                                   std::shared_ptr<const ServerMetrics> metrics,
@@ -10,9 +15,12 @@ std::vector<Route> metrics_routes(const ModelPool& pool,
        .path = "/metrics",
        .handler =
            [&pool, metrics, connections](const WebRequest&, std::shared_ptr<Exchange> exchange) {
-             exchange->reply({.content_type = "text/plain; version=0.0.4; charset=utf-8",
+             exchange->reply({.content_type = kPrometheusType,
                               .body = metrics->text(pool.list(), read_machine(), connections())});
-           }},
+           },
+       .about = {.group = "Server",
+                 .summary = "Figures for Prometheus",
+                 .reply_type = kPrometheusType}},
   };
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "server/dialects/openai_errors.h"
 #include "server/page/page.h"
 
 namespace hadal {
@@ -39,14 +40,22 @@ bool has_copy(const WebRequest& request, std::string_view etag) {
 
 std::vector<Route> page_routes() {
   return {
-      {"GET", "/", Access::kOpen, RunsOn::kIoThread,
+      {"GET",
+       "/",
+       Access::kOpen,
+       RunsOn::kIoThread,
        [](const WebRequest& request, const std::shared_ptr<Exchange>& exchange) {
          exchange->reply(page_reply("index.html", request));
-       }},
-      {"GET", "/page/*", Access::kOpen, RunsOn::kIoThread,
+       },
+       {.group = "Page", .summary = "The web page", .reply_type = "text/html"}},
+      {"GET",
+       "/page/*",
+       Access::kOpen,
+       RunsOn::kIoThread,
        [](const WebRequest& request, const std::shared_ptr<Exchange>& exchange) {
          exchange->reply(page_reply(request.rest, request));
-       }},
+       },
+       {.group = "Page", .summary = "The web page's files", .rest = "file", .reply_type = "*/*"}},
   };
 }
 
@@ -54,7 +63,7 @@ WebReply page_reply(std::string_view path, const WebRequest& request) {
   const auto files = page_files();
   const auto file = std::ranges::find(files, path, &PageFile::path);
   if (file == files.end()) {
-    return {.status = 404, .content_type = "text/plain", .body = "there is no such file\n"};
+    return {.status = 404, .body = openai_http_error(404, "there is no such file")};
   }
   WebReply reply{.content_type = std::string(file->content_type)};
   reply.headers = {
