@@ -1,5 +1,6 @@
 #include "server/chat/tools.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 namespace hadal {
@@ -29,6 +30,11 @@ void shape_past_calls(Json& messages, std::string_view chat_template) {
       if (value.is_object()) arguments = std::move(value);
     }
   }
+}
+
+bool has_tool(const Json& tools, const std::string& name) {
+  return std::ranges::any_of(tools,
+                             [&](const Json& tool) { return tool["function"]["name"] == name; });
 }
 
 std::string call_schema(const ChatJob& job) {

@@ -15,6 +15,9 @@ namespace hadal {
 // want the value itself; this puts it there for them.
 void shape_past_calls(nlohmann::ordered_json& messages, std::string_view chat_template);
 
+// tools: as in a ChatJob.
+bool has_tool(const nlohmann::ordered_json& tools, const std::string& name);
+
 // A call that must be made is asked for as plain JSON, whatever the model's own form is:
 // {"name": "...", "arguments": {...}}. The schema of that; job.tool_choice is not kAuto.
 std::string call_schema(const ChatJob& job);

@@ -1,8 +1,8 @@
 #include "server/dialects/anthropic_messages.h"
 
-#include <map>
 #include <nlohmann/json.hpp>
 
+#include "server/dialects/conversation.h"
 #include "server/dialects/job_fields.h"
 #include "server/limits.h"
 
@@ -105,106 +105,76 @@ RequestResult<std::vector<Block>> read_blocks(const Json& content, std::span<con
   return blocks;
 }
 
-void append_line(Json& message, const char* key, const std::string& text) {
-  if (!message.contains(key)) {
-    message[key] = text;
-    return;
-  }
-  auto& present = message[key].get_ref<std::string&>();
-  if (!present.empty()) present += '\n';
-  present += text;
-}
-
 RequestResult<std::string> read_plain(const Json& content, const std::string& path) {
   auto blocks = read_blocks(content, kSystemBlocks, path);
   if (!blocks) return tl::unexpected(blocks.error());
-  Json joined = {{"text", ""}};
-  for (const Block& block : *blocks) append_line(joined, "text", block.text);
-  return joined["text"].get<std::string>();
+  std::string joined;
+  for (const Block& block : *blocks) append_line(joined, block.text);
+  return joined;
 }
 
-class Conversation {
- public:
-  RequestResult<void> add_system(const Json& system) {
-    auto text = read_plain(system, "system");
-    if (!text) return tl::unexpected(text.error());
-    if (!text->empty()) messages_.push_back({{"role", "system"}, {"content", std::move(*text)}});
-    return {};
+RequestResult<void> add_system(Conversation& conversation, const Json& system) {
+  auto text = read_plain(system, "system");
+  if (!text) return tl::unexpected(text.error());
+  if (!text->empty()) conversation.add_text("system", "content", *text);
+  return {};
+}
+
+RequestResult<void> add_result(Conversation& conversation, const Block& block,
+                               const std::string& path) {
+  if (block.id.empty()) {
+    const std::string field = field_path(path, "tool_use_id");
+    return refuse_field(ErrorKind::kInvalid, field, field + " is missing");
   }
-
-  RequestResult<void> add_user(const Json& content, const std::string& path) {
-    auto blocks = read_blocks(content, kUserBlocks, path);
-    if (!blocks) return tl::unexpected(blocks.error());
-    for (size_t i = 0; i < blocks->size(); ++i) {
-      const Block& block = (*blocks)[i];
-      if (block.type == "text") {
-        append_line(last("user"), "content", block.text);
-        continue;
-      }
-      if (auto added = add_result(block, fmt::format("{}[{}]", path, i)); !added) return added;
-    }
-    if (blocks->empty()) last("user");
-    return {};
+  std::string text;
+  if (block.content != nullptr) {
+    auto plain = read_plain(*block.content, field_path(path, "content"));
+    if (!plain) return tl::unexpected(plain.error());
+    text = std::move(*plain);
   }
+  // No template knows the mark; the model must.
+  conversation.add_result(block.id, block.is_error ? "Error: " + text : text);
+  return {};
+}
 
-  RequestResult<void> add_assistant(const Json& content, const std::string& path) {
-    auto blocks = read_blocks(content, kAssistantBlocks, path);
-    if (!blocks) return tl::unexpected(blocks.error());
-    Json& message = last("assistant");
-    for (size_t i = 0; i < blocks->size(); ++i) {
-      const Block& block = (*blocks)[i];
-      if (block.type == "text") append_line(message, "content", block.text);
-      if (block.type == "thinking") append_line(message, "reasoning_content", block.text);
-      if (block.type != "tool_use") continue;
-      if (block.id.empty() || block.name.empty()) {
-        const std::string field = fmt::format("{}[{}]", path, i);
-        return refuse_field(ErrorKind::kInvalid, field, field + " must have an id and a name");
-      }
-      names_[block.id] = block.name;
-      const std::string arguments = block.input != nullptr ? block.input->dump() : "{}";
-      message["tool_calls"].push_back(
-          {{"id", block.id},
-           {"type", "function"},
-           {"function", {{"name", block.name}, {"arguments", arguments}}}});
+RequestResult<void> add_user(Conversation& conversation, const Json& content,
+                             const std::string& path) {
+  auto blocks = read_blocks(content, kUserBlocks, path);
+  if (!blocks) return tl::unexpected(blocks.error());
+  for (size_t i = 0; i < blocks->size(); ++i) {
+    const Block& block = (*blocks)[i];
+    if (block.type == "text") {
+      conversation.add_text("user", "content", block.text);
+      continue;
     }
-    return {};
+    auto added = add_result(conversation, block, fmt::format("{}[{}]", path, i));
+    if (!added) return added;
   }
+  if (blocks->empty()) conversation.add_text("user", "content", "");
+  return {};
+}
 
-  Json take() { return std::move(messages_); }
-
- private:
-  // The last message, if it is of that role; else a new one.
-  Json& last(const char* role) {
-    if (messages_.empty() || messages_.back()["role"] != role) {
-      messages_.push_back({{"role", role}, {"content", ""}});
+RequestResult<void> add_assistant(Conversation& conversation, const Json& content,
+                                  const std::string& path) {
+  auto blocks = read_blocks(content, kAssistantBlocks, path);
+  if (!blocks) return tl::unexpected(blocks.error());
+  if (blocks->empty()) conversation.add_text("assistant", "content", "");
+  for (size_t i = 0; i < blocks->size(); ++i) {
+    const Block& block = (*blocks)[i];
+    if (block.type == "text") conversation.add_text("assistant", "content", block.text);
+    if (block.type == "thinking") {
+      conversation.add_text("assistant", "reasoning_content", block.text);
     }
-    return messages_.back();
+    if (block.type != "tool_use") continue;
+    if (block.id.empty() || block.name.empty()) {
+      const std::string field = fmt::format("{}[{}]", path, i);
+      return refuse_field(ErrorKind::kInvalid, field, field + " must have an id and a name");
+    }
+    conversation.add_call(block.id, block.name,
+                          block.input != nullptr ? block.input->dump() : "{}");
   }
-
-  RequestResult<void> add_result(const Block& block, const std::string& path) {
-    if (block.id.empty()) {
-      const std::string field = field_path(path, "tool_use_id");
-      return refuse_field(ErrorKind::kInvalid, field, field + " is missing");
-    }
-    std::string text;
-    if (block.content != nullptr) {
-      auto plain = read_plain(*block.content, field_path(path, "content"));
-      if (!plain) return tl::unexpected(plain.error());
-      text = std::move(*plain);
-    }
-    Json message = {{"role", "tool"}, {"tool_call_id", block.id}};
-    if (const auto name = names_.find(block.id); name != names_.end()) {
-      message["name"] = name->second;
-    }
-    // No template knows the mark; the model must.
-    message["content"] = block.is_error ? "Error: " + text : text;
-    messages_.push_back(std::move(message));
-    return {};
-  }
-
-  Json messages_ = Json::array();
-  std::map<std::string, std::string> names_;  // of calls, by their ids
-};
+  return {};
+}
 
 struct Message {
   std::string role;
@@ -229,7 +199,7 @@ void append_anthropic_message_forms(std::vector<FieldForm>& forms) {
 RequestResult<Json> read_anthropic_messages(const Json& messages, const Json& system) {
   Conversation conversation;
   if (!system.is_null()) {
-    if (auto added = conversation.add_system(system); !added) return tl::unexpected(added.error());
+    if (auto added = add_system(conversation, system); !added) return tl::unexpected(added.error());
   }
   std::string role;
   for (size_t i = 0; i < messages.size(); ++i) {
@@ -244,9 +214,9 @@ RequestResult<Json> read_anthropic_messages(const Json& messages, const Json& sy
     if (done && message.content == nullptr) {
       done = refuse_field(ErrorKind::kInvalid, content, content + " is missing");
     } else if (done && role == "user") {
-      done = conversation.add_user(*message.content, content);
+      done = add_user(conversation, *message.content, content);
     } else if (done && role == "assistant") {
-      done = conversation.add_assistant(*message.content, content);
+      done = add_assistant(conversation, *message.content, content);
     } else if (done) {
       done = refuse_field(ErrorKind::kInvalid, field_path(path, "role"),
                           field_path(path, "role") + " must be user or assistant");

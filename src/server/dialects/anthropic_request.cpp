@@ -1,8 +1,7 @@
 #include "server/dialects/anthropic_request.h"
 
-#include <algorithm>
-
 #include "server/chat/json_text.h"
+#include "server/chat/tools.h"
 #include "server/dialects/anthropic_messages.h"
 #include "server/dialects/job_fields.h"
 #include "server/limits.h"
@@ -126,11 +125,6 @@ constexpr Field<Tool> kToolFields[] = {
     {{"eager_input_streaming", FieldType::kBoolean}},
     {{"input_examples", FieldType::kList, 0, 1024}},
 };
-
-bool has_tool(const Json& tools, const std::string& name) {
-  return std::ranges::any_of(tools,
-                             [&](const Json& tool) { return tool["function"]["name"] == name; });
-}
 
 RequestResult<Json> read_tool(const Json& value, const std::string& path) {
   Tool tool;

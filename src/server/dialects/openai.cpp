@@ -2,25 +2,27 @@
 
 #include <nlohmann/json.hpp>
 
-#include "server/chat/chat_run.h"
 #include "server/dialects/openai_errors.h"
 #include "server/dialects/openai_reply.h"
 #include "server/dialects/openai_request.h"
+#include "server/dialects/openai_responses_reply.h"
+#include "server/dialects/openai_responses_request.h"
+#include "server/dialects/wire.h"
 
 namespace hadal {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-void answer(ModelPool& pool, const WebRequest& http, RequestResult<OpenAiRequest> request,
-            const std::shared_ptr<Exchange>& exchange) {
-  if (!request) return exchange->reply(openai_error_reply(request.error()));
-  request->job.cache_salt = http.caller.cache_salt;
-  auto reader = make_openai_reply(*request, exchange);
-  const auto run = ChatRun::start(pool, std::move(request->job), std::move(reader));
-  exchange->on_gone([weak = std::weak_ptr(run)] {
-    if (const auto running = weak.lock()) running->cancel();
-  });
+// Reads a request of any of the three forms and begins its answer.
+template <auto Read, auto MakeReply>
+Handler answering(ModelPool& pool) {
+  return [&pool](const WebRequest& http, const std::shared_ptr<Exchange>& exchange) {
+    auto request = Read(http.body);
+    if (!request) return exchange->reply(openai_error_reply(request.error()));
+    auto reader = MakeReply(*request, exchange);
+    start_chat(pool, http, std::move(request->job), std::move(reader), *exchange);
+  };
 }
 
 Json model_json(const ModelStatus& model) {
@@ -32,10 +34,6 @@ Json model_json(const ModelStatus& model) {
           {"loaded", model.state == ModelState::kLoaded},
           {"answers", model.answers},
           {"max_model_len", model.context_tokens == 0 ? Json() : Json(model.context_tokens)}};
-}
-
-WebReply json_reply(const Json& body) {
-  return {.body = body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)};
 }
 
 WebReply list_models(const ModelPool& pool) {
@@ -59,10 +57,7 @@ std::vector<Route> openai_routes(ModelPool& pool) {
   return {
       {.method = "POST",
        .path = "/v1/chat/completions",
-       .handler =
-           [&pool](const WebRequest& request, std::shared_ptr<Exchange> exchange) {
-             answer(pool, request, read_openai_chat(request.body), exchange);
-           },
+       .handler = answering<read_openai_chat, make_openai_reply>(pool),
        .about = {.group = "OpenAI",
                  .summary = "Answer a conversation",
                  .body = "OpenAiChatRequest",
@@ -70,14 +65,19 @@ std::vector<Route> openai_routes(ModelPool& pool) {
                  .stream_type = "text/event-stream"}},
       {.method = "POST",
        .path = "/v1/completions",
-       .handler =
-           [&pool](const WebRequest& request, std::shared_ptr<Exchange> exchange) {
-             answer(pool, request, read_openai_completion(request.body), exchange);
-           },
+       .handler = answering<read_openai_completion, make_openai_reply>(pool),
        .about = {.group = "OpenAI",
                  .summary = "Continue a text",
                  .body = "OpenAiCompletionRequest",
                  .reply = "OpenAiCompletionReply",
+                 .stream_type = "text/event-stream"}},
+      {.method = "POST",
+       .path = "/v1/responses",
+       .handler = answering<read_responses_request, make_responses_reply>(pool),
+       .about = {.group = "OpenAI",
+                 .summary = "Answer a conversation, as items",
+                 .body = "OpenAiResponsesRequest",
+                 .reply = "OpenAiResponse",
                  .stream_type = "text/event-stream"}},
       {.method = "GET",
        .path = "/v1/models",

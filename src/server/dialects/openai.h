@@ -1,5 +1,5 @@
-// OpenAI's addresses: POST /v1/chat/completions, POST /v1/completions, GET /v1/models,
-// GET /v1/models/NAME.
+// OpenAI's addresses: POST /v1/chat/completions, /v1/completions, /v1/responses; GET /v1/models,
+// /v1/models/NAME. Embeddings have a file of their own.
 #pragma once
 
 #include <vector>

@@ -1,27 +1,17 @@
 #include "server/dialects/openai_reply.h"
 
-#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
-#include <random>
 
 #include "server/dialects/openai_errors.h"
+#include "server/dialects/openai_logprobs.h"
+#include "server/dialects/wire.h"
 #include "server/http/event_stream.h"
 
 namespace hadal {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::string dump(const Json& value) {
-  return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
-
-// Hard to guess, so that nobody takes another's for his own.
-std::string random_id(std::string_view prefix) {
-  std::random_device random;
-  return fmt::format("{}{:08x}{:08x}{:08x}", prefix, random(), random(), random());
-}
 
 Json finish_word(ChatFinish finish) {
   switch (finish) {
@@ -40,58 +30,6 @@ Json usage_json(const ChatUsage& usage) {
           {"total_tokens", usage.prompt_tokens + usage.answer_tokens},
           {"prompt_tokens_details", {{"cached_tokens", usage.cached_tokens}}},
           {"completion_tokens_details", {{"reasoning_tokens", usage.thinking_tokens}}}};
-}
-
-// A token may be part of a character: dump() writes U+FFFD then, and the bytes stand beside it.
-Json bytes_json(const std::string& bytes) {
-  Json list = Json::array();
-  for (const char c : bytes) list.push_back(static_cast<unsigned char>(c));
-  return list;
-}
-
-// JSON has no infinities.
-double finite(float log_probability) {
-  return std::max<double>(log_probability, -9999.0);
-}
-
-Json logprob_json(const ChatLogprob& token) {
-  return {{"token", token.bytes},
-          {"logprob", finite(token.log_probability)},
-          {"bytes", bytes_json(token.bytes)}};
-}
-
-Json chat_logprobs_json(const std::vector<ChatTokenLogprobs>& tokens) {
-  Json content = Json::array();
-  for (const ChatTokenLogprobs& token : tokens) {
-    Json entry = logprob_json(token.chosen);
-    Json top = Json::array();
-    for (const ChatLogprob& other : token.top) top.push_back(logprob_json(other));
-    entry["top_logprobs"] = std::move(top);
-    content.push_back(std::move(entry));
-  }
-  Json result = Json::object();
-  result["content"] = std::move(content);
-  return result;
-}
-
-// offset: of the first token in the text, in bytes.
-Json completion_logprobs_json(const std::vector<ChatTokenLogprobs>& tokens, size_t offset) {
-  Json result = {{"tokens", Json::array()},
-                 {"token_logprobs", Json::array()},
-                 {"top_logprobs", Json::array()},
-                 {"text_offset", Json::array()}};
-  for (const ChatTokenLogprobs& token : tokens) {
-    result["tokens"].push_back(token.chosen.bytes);
-    result["token_logprobs"].push_back(finite(token.chosen.log_probability));
-    Json top = Json::object();
-    for (const ChatLogprob& other : token.top) {
-      top[other.bytes] = finite(other.log_probability);
-    }
-    result["top_logprobs"].push_back(std::move(top));
-    result["text_offset"].push_back(offset);
-    offset += token.chosen.bytes.size();
-  }
-  return result;
 }
 
 // What both forms share: id, time, model.
@@ -118,7 +56,8 @@ class OpenAiReply : public ChatReader {
   // Of the tokens given; null where none were asked for.
   Json logprobs_json(const std::vector<ChatTokenLogprobs>& tokens, size_t offset) const {
     if (!logprobs_) return nullptr;
-    return chat_ ? chat_logprobs_json(tokens) : completion_logprobs_json(tokens, offset);
+    if (!chat_) return completion_logprobs_json(tokens, offset);
+    return {{"content", token_logprobs_json(tokens)}};
   }
 
   const bool chat_, logprobs_;
@@ -162,7 +101,7 @@ class WholeReply : public OpenAiReply {
     for (uint32_t i = 0; i < choices_; ++i) choices.push_back(choice_json(i));
     body["choices"] = std::move(choices);
     body["usage"] = usage_json(usage);
-    exchange_->reply({.body = dump(body)});
+    exchange_->reply(json_reply(body));
   }
 
   void on_error(const RequestError& error) override { exchange_->reply(openai_error_reply(error)); }
@@ -246,7 +185,7 @@ class StreamedReply : public OpenAiReply {
       Json body = head(object());
       body["choices"] = Json::array();
       body["usage"] = usage_json(usage);
-      exchange_->write(event(dump(body)));
+      exchange_->write(event(wire_text(body)));
     }
     exchange_->write(event("[DONE]"));
     exchange_->end();
@@ -277,7 +216,7 @@ class StreamedReply : public OpenAiReply {
     Json body = head(object());
     body["choices"] = Json::array({std::move(choice)});
     if (include_usage_) body["usage"] = nullptr;
-    return exchange_->write(event(dump(body)));
+    return exchange_->write(event(wire_text(body)));
   }
 
   const bool include_usage_;

@@ -1,9 +1,9 @@
 #include "server/dialects/openai_tools.h"
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "server/chat/fields.h"
+#include "server/chat/tools.h"
 
 namespace hadal {
 namespace {
@@ -113,11 +113,6 @@ RequestResult<Object> read_function(const Json& value, std::span<const Field<Obj
   result.out["type"] = "function";
   result.out["function"] = std::move(inner.out);
   return result;
-}
-
-bool has_tool(const Json& tools, const std::string& name) {
-  return std::ranges::any_of(tools,
-                             [&](const Json& tool) { return tool["function"]["name"] == name; });
 }
 
 }  // namespace

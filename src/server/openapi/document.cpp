@@ -11,6 +11,7 @@
 #include "server/dialects/ollama_request.h"
 #include "server/dialects/openai_embeddings.h"
 #include "server/dialects/openai_request.h"
+#include "server/dialects/openai_responses_request.h"
 #include "server/dialects/tokens.h"
 #include "server/dialects/wire.h"
 #include "server/openapi/schemas.h"
@@ -168,8 +169,8 @@ Json openapi_document(std::span<const Route> routes, std::span<const DialectErro
 
 std::vector<FieldForm> all_forms() {
   std::vector<FieldForm> all;
-  for (auto forms :
-       {openai_forms(), anthropic_forms(), ollama_forms(), ollama_embed_forms(), token_forms()}) {
+  for (auto forms : {openai_forms(), responses_forms(), anthropic_forms(), ollama_forms(),
+                     ollama_embed_forms(), token_forms()}) {
     all.insert(all.end(), std::make_move_iterator(forms.begin()),
                std::make_move_iterator(forms.end()));
   }

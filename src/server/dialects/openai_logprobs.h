@@ -1,0 +1,17 @@
+// Log probabilities of an answer's tokens as OpenAI has them.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <span>
+
+#include "server/chat/chat_run.h"
+
+namespace hadal {
+
+// Of chats and responses: a list of {"token", "logprob", "bytes", "top_logprobs"}.
+nlohmann::ordered_json token_logprobs_json(std::span<const ChatTokenLogprobs> tokens);
+// Of completions: lists beside each other. offset: of the first token in the text, in bytes.
+nlohmann::ordered_json completion_logprobs_json(std::span<const ChatTokenLogprobs> tokens,
+                                                size_t offset);
+
+}  // namespace hadal
