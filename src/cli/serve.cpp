@@ -26,6 +26,7 @@ struct ServeCommand {
   double target_itl_ms = 0;
   int64_t keep_alive = 0;
   std::vector<std::string> allowed_hosts, allowed_origins;
+  std::string tls_certificate, tls_key;
   bool open_to_all = false, no_sandbox = false;
 };
 
@@ -127,9 +128,36 @@ void greet(CommandContext& context, const Server& server, const std::string& mod
 void warn_of_others(CommandContext& context, const ServeCommand& command, bool keys) {
   const auto loopback = is_loopback(command.host);
   if (!loopback || *loopback) return;
-  context.terminal.warn(
-      keys ? "other machines reach this server, and keys and answers go to them unencrypted"
-           : "there are no keys: everybody who reaches this port may use the server");
+  if (!keys) {
+    context.terminal.warn("there are no keys: everybody who reaches this port may use the server");
+  } else if (command.tls_certificate.empty()) {
+    context.terminal.warn(
+        "other machines reach this server, and keys and answers go to them unencrypted; "
+        "--tls-certificate and --tls-key change that");
+  }
+}
+
+// Null where none is wanted.
+Result<TlsContext> read_tls(CommandContext& context, const ServeCommand& command) {
+  if (command.tls_certificate.empty() != command.tls_key.empty()) {
+    return fail("--tls-certificate and --tls-key go together: a certificate and its key");
+  }
+  if (command.tls_certificate.empty()) return TlsContext();
+  HADAL_TRY(auto identity,
+            read_tls_identity({.certificate = command.tls_certificate, .key = command.tls_key}));
+  for (const std::string& warning : identity.warnings) context.terminal.warn(warning);
+  return std::move(identity.context);
+}
+
+// What other programs change while the server runs is read again.
+void reload(CommandContext& context, const ServeCommand& command, HttpServer& server) {
+  const auto tls = read_tls(context, command);
+  if (tls && *tls == nullptr) return;
+  if (!tls) {
+    return context.terminal.warn("the certificate stays as it was: " + tls.error().message);
+  }
+  server.use_tls(*tls);
+  context.terminal.say("the certificate was read again");
 }
 
 // Where a model's files lie in truth: those of Hugging Face's cache are links to elsewhere.
@@ -157,6 +185,9 @@ void give_up_what_is_not_needed(CommandContext& context, const ServeCommand& com
   std::filesystem::create_directories(context.environment.home, ignored);
   SandboxOptions options{.readable = {context.environment.home}};
   for (const ModelEntry& model : models.models) add_readable(options.readable, model.path);
+  for (const std::string& file : {command.tls_certificate, command.tls_key}) {
+    if (!file.empty()) add_readable(options.readable, file);  // when they are renewed
+  }
   const Sandbox sandbox = enter_sandbox(options);
   if (!sandbox.missing.empty()) {
     context.terminal.say("the sandbox lacks a part: " + sandbox.missing);
@@ -197,8 +228,16 @@ Status serve(CommandContext& context, ServeCommand& command) {
   const std::string shown = options.models.default_model.empty()
                                 ? options.models.models.front().name
                                 : options.models.default_model;
+  HADAL_TRY(options.http.tls, read_tls(context, command));
+  HttpServer* http = nullptr;
+  // In a terminal without anything to read again it means what it always did: the terminal is gone.
+  if (options.http.tls || !context.terminal.notices_are_terminal()) {
+    options.http.reload_signal = SIGHUP;
+  }
+  options.http.on_reload = [&] { reload(context, command, *http); };
   give_up_what_is_not_needed(context, command, options.models);
   HADAL_TRY(const auto server, Server::open(std::move(options)));
+  http = &server->http();
   greet(context, *server, shown);
   warn_of_others(context, command, server->keys_needed());
   return server->run();
@@ -288,6 +327,13 @@ Command add_serve(CLI::App& application, CommandContext& context) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->type_name("ORIGIN");
+  app->add_option("--tls-certificate", command->tls_certificate,
+                  "Speak TLS (https) with this certificate, a PEM file; SIGHUP reads it again")
+      ->envname("HADAL_TLS_CERTIFICATE")
+      ->type_name("FILE");
+  app->add_option("--tls-key", command->tls_key, "The certificate's key, a PEM file")
+      ->envname("HADAL_TLS_KEY")
+      ->type_name("FILE");
   app->add_flag("--open", command->open_to_all,
                 "Without keys, also let other machines ask: everybody who reaches the port")
       ->envname("HADAL_OPEN");

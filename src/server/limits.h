@@ -22,8 +22,12 @@ struct HttpLimits {
   uint32_t write_seconds = 30;
   uint32_t write_bytes_per_second_min = 1024;
   size_t send_buffer_bytes = 128 << 10;  // of a connection, in the system; Linux takes it twice
-  uint32_t linger_seconds = 2;           // for the peer to hear why it was refused
-  uint32_t heartbeat_seconds = 15;       // of silence in a stream
+  // TLS: from the connection to the end of its handshake; and how many may be at that, each with
+  // some 100 KiB: the oldest makes room for a newer one.
+  uint32_t handshake_seconds = 10;
+  uint32_t handshakes_max = 1024;
+  uint32_t linger_seconds = 2;      // for the peer to hear why it was refused
+  uint32_t heartbeat_seconds = 15;  // of silence in a stream
 };
 
 struct JsonTextLimits {

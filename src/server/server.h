@@ -31,6 +31,7 @@ class Server {
   static Result<std::unique_ptr<Server>> open(ServerOptions options);
   ~Server();
 
+  HttpServer& http() { return *http_; }
   const HttpServer& http() const { return *http_; }
   ModelPool& models() { return pool_; }
   // Until it is ended (HttpServerOptions::end_signals) and drained. An error: the model that was

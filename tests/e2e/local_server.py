@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -13,13 +14,15 @@ from conftest import CRASH_WORDS, PROGRAM
 
 
 class LocalServer:
-    def __init__(self, hadal, *arguments, wait=True, log=None):
+    def __init__(self, hadal, *arguments, wait=True, log=None, trust=None):
+        """trust: a file of certificates that the server's is held to, where it speaks TLS."""
+        self.tls = ssl.create_default_context(cafile=trust) if trust else None
         self.log = log or hadal.home.parent / "serve.log"
         self.errors = open(self.log, "wb")
         self.process = subprocess.Popen([PROGRAM, "serve", *map(str, arguments), "--port", "0"], env=hadal.environment,
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.errors)
         self.address = self._find(r"hadal serves at (\S+) ")
-        self.host, port = self.address.removeprefix("http://").rsplit(":", 1)
+        self.host, port = self.address.split("://")[1].rsplit(":", 1)
         self.port = int(port)
         if wait:
             self.wait_until_ready()
@@ -68,7 +71,7 @@ class LocalServer:
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         request = urllib.request.Request(self.address + path, data=data, method=method, headers=headers or {})
         try:
-            with urllib.request.urlopen(request, timeout=timeout) as reply:
+            with urllib.request.urlopen(request, timeout=timeout, context=self.tls) as reply:
                 return reply.status, reply.headers, json.loads(reply.read() or "null")
         except urllib.error.HTTPError as error:
             text = error.read()
@@ -78,7 +81,8 @@ class LocalServer:
         return self.ask("POST", "/v1/chat/completions", {"messages": [{"role": "user", "content": text}], **fields})
 
     def connect(self, timeout=60):
-        return socket.create_connection((self.host, self.port), timeout)
+        connection = socket.create_connection((self.host, self.port), timeout)
+        return self.tls.wrap_socket(connection, server_hostname=self.host) if self.tls else connection
 
     def raw(self, data, timeout=60):
         """Sends bytes, gives all that comes back until the server closes."""

@@ -1,6 +1,10 @@
 #include "server/http/connection.h"
 
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
 #include <boost/asio/post.hpp>
+#include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/parser.hpp>
@@ -75,7 +79,44 @@ void call(const Handler& handler, const WebRequest& request, std::shared_ptr<Exc
   }
 }
 
-// Stream: a tcp::socket, or what wraps one.
+using PlainStream = asio::ip::tcp::socket;
+using TlsStream = asio::ssl::stream<asio::ip::tcp::socket>;
+
+// What the two kinds of stream do differently: how they begin,
+template <typename Then>
+void greet(PlainStream&, Then then) {
+  then(error_code());
+}
+template <typename Then>
+void greet(TlsStream& stream, Then then) {
+  stream.async_handshake(asio::ssl::stream_base::server, std::move(then));
+}
+// and how they say that nothing more will come. `self` lives until that is said.
+void say_goodbye(PlainStream& stream, std::shared_ptr<Connection>) {
+  error_code ignored;
+  stream.shutdown(asio::socket_base::shutdown_send, ignored);
+}
+void say_goodbye(TlsStream& stream, std::shared_ptr<Connection> self) {
+  stream.async_shutdown([self = std::move(self)](error_code) {});
+}
+
+bool is_plain_http(const error_code& error) {
+  return error.category() == asio::error::get_ssl_category() &&
+         ERR_GET_REASON(static_cast<unsigned long>(error.value())) == SSL_R_HTTP_REQUEST;
+}
+
+// To who speaks HTTP where TLS is spoken: in his words, though nobody listens for his request.
+void say_that_it_is_tls(asio::ip::tcp::socket& socket) {
+  static constexpr std::string_view kReply =
+      "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 43\r\n"
+      "Connection: close\r\n\r\nthis port speaks TLS: ask with https://...\n";
+  error_code ignored;
+  socket.non_blocking(true, ignored);
+  socket.send(asio::buffer(kReply), 0, ignored);
+  socket.shutdown(asio::socket_base::shutdown_send, ignored);
+}
+
+// Stream: PlainStream or TlsStream.
 template <typename Stream>
 class StreamConnection final : public Connection,
                                public std::enable_shared_from_this<StreamConnection<Stream>> {
@@ -87,8 +128,10 @@ class StreamConnection final : public Connection,
         patience_(host.limits()) {}
 
   void start() override {
-    become_idle();
-    read();
+    enter(State::kGreeting, host_.limits().handshake_seconds);
+    greet(stream_, [self = this->shared_from_this()](error_code error) {
+      self->guarded([&] { self->on_greeted(error); });
+    });
   }
 
   void sweep(Clock::time_point now) override {
@@ -109,7 +152,8 @@ class StreamConnection final : public Connection,
     }
   }
 
-  bool idle() const override { return state_ == State::kIdle; }
+  bool idle() const override { return state_ == State::kIdle || state_ == State::kGreeting; }
+  bool greeted() const override { return state_ != State::kGreeting; }
   Clock::time_point idle_since() const override { return since_; }
 
   void close() override {
@@ -126,10 +170,16 @@ class StreamConnection final : public Connection,
   }
 
  private:
-  enum class State : uint8_t { kIdle, kHead, kBody, kAnswering, kLingering, kClosed };
+  enum class State : uint8_t { kGreeting, kIdle, kHead, kBody, kAnswering, kLingering, kClosed };
   static constexpr size_t kReadBytes = 1024, kReadBodyBytes = 64 << 10;
 
-  auto& socket() { return stream_.lowest_layer(); }
+  asio::ip::tcp::socket& socket() {
+    if constexpr (std::is_same_v<Stream, TlsStream>) {
+      return stream_.next_layer();
+    } else {
+      return stream_;
+    }
+  }
 
   // Where memory runs out, this connection ends and not the server.
   template <typename Work>
@@ -145,6 +195,17 @@ class StreamConnection final : public Connection,
     state_ = state;
     since_ = Clock::now();
     deadline_ = since_ + std::chrono::seconds(seconds);
+  }
+
+  void on_greeted(error_code error) {
+    if (state_ == State::kClosed) return;
+    if (is_plain_http(error)) {
+      say_that_it_is_tls(socket());
+      return enter(State::kLingering, host_.limits().linger_seconds);
+    }
+    if (error) return close();
+    become_idle();
+    read();
   }
 
   void become_idle() {
@@ -356,8 +417,7 @@ class StreamConnection final : public Connection,
       // Closing now would lose the answer if the client is still sending.
       enter(State::kLingering, host_.limits().linger_seconds);
       buffer_.consume(buffer_.size());
-      error_code ignored;
-      socket().shutdown(asio::socket_base::shutdown_send, ignored);
+      say_goodbye(stream_, this->shared_from_this());
       return read();
     }
     become_idle();
@@ -374,7 +434,7 @@ class StreamConnection final : public Connection,
   std::string incoming_;       // where the read under way puts its bytes
   beast::flat_buffer buffer_;  // read and not yet parsed
   std::optional<http::request_parser<GrowingBody>> parser_;
-  State state_ = State::kIdle;
+  State state_ = State::kGreeting;
   Clock::time_point since_, deadline_;
   WebRequest request_;
   const Route* route_ = nullptr;
@@ -399,7 +459,11 @@ bool SharedBudget::take(uint64_t bytes) {
 }
 
 std::shared_ptr<Connection> make_connection(asio::ip::tcp::socket socket, ConnectionHost& host) {
-  return std::make_shared<StreamConnection<asio::ip::tcp::socket>>(std::move(socket), host);
+  if (!host.tls()) {
+    return std::make_shared<StreamConnection<PlainStream>>(std::move(socket), host);
+  }
+  return std::make_shared<StreamConnection<TlsStream>>(TlsStream(std::move(socket), *host.tls()),
+                                                       host);
 }
 
 }  // namespace hadal

@@ -17,6 +17,7 @@
 #include <string>
 
 #include "server/http/router.h"
+#include "server/http/tls.h"
 #include "server/limits.h"
 
 namespace hadal {
@@ -53,6 +54,7 @@ class ConnectionHost {
   virtual const Router& router() const = 0;
   virtual const Gate& gate() const = 0;
   virtual std::shared_ptr<SharedBudget> body_budget() = 0;
+  virtual const TlsContext& tls() const = 0;  // for new connections
   virtual boost::asio::io_context& io() = 0;
   virtual void run_on_worker(std::function<void()> work) = 0;
   virtual bool draining() const = 0;
@@ -65,11 +67,13 @@ class Connection {
   virtual ~Connection() = default;
   virtual void start() = 0;
   virtual void sweep(Clock::time_point now) = 0;  // acts on what is overdue
-  virtual bool idle() const = 0;                  // between requests
+  virtual bool idle() const = 0;                  // between requests, or not yet greeted
+  virtual bool greeted() const = 0;               // its handshake is done, if it needs one
   virtual Clock::time_point idle_since() const = 0;
   virtual void close() = 0;  // at once; what was asked for is cancelled
 };
 
+// Over TLS where the host has a context for it.
 std::shared_ptr<Connection> make_connection(boost::asio::ip::tcp::socket socket,
                                             ConnectionHost& host);
 

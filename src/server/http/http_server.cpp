@@ -6,6 +6,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
+#include <deque>
 #include <new>
 #include <unordered_map>
 
@@ -62,6 +63,7 @@ class HttpServer::State final : public ConnectionHost {
       return fail("cannot listen on {} port {}: {}", options_.host, options_.port, error.message());
     endpoint_ = acceptor_.local_endpoint();
     for (const int signal : options_.end_signals) signals_.add(signal, error);
+    if (options_.reload_signal != 0) signals_.add(options_.reload_signal, error);
     return {};
   }
 
@@ -102,6 +104,10 @@ class HttpServer::State final : public ConnectionHost {
   const Router& router() const override { return router_; }
   const Gate& gate() const override { return gate_; }
   std::shared_ptr<SharedBudget> body_budget() override { return body_budget_; }
+  const TlsContext& tls() const override { return options_.tls; }
+  void use_tls(TlsContext tls) {
+    if (options_.tls) options_.tls = std::move(tls);
+  }
   asio::io_context& io() override { return io_; }
   void run_on_worker(std::function<void()> work) override { asio::post(workers_, std::move(work)); }
   bool draining() const override { return draining_; }
@@ -136,6 +142,7 @@ class HttpServer::State final : public ConnectionHost {
     const auto connection = make_connection(std::move(socket), *this);
     connections_.emplace(connection.get(), connection);
     count_ = connections_.size();
+    if (options_.tls) make_room_for_handshake(connection);
     connection->start();
   }
 
@@ -147,6 +154,15 @@ class HttpServer::State final : public ConnectionHost {
     }
     if (idlest) idlest->close();
     return idlest != nullptr;
+  }
+
+  // Who shakes hands still when so many others came after him makes room.
+  void make_room_for_handshake(const std::shared_ptr<Connection>& newest) {
+    handshakes_.push_back(newest);
+    if (handshakes_.size() <= options_.limits.handshakes_max) return;
+    const auto oldest = handshakes_.front().lock();
+    handshakes_.pop_front();
+    if (oldest && !oldest->greeted()) oldest->close();
   }
 
   void close_connections(bool idle_only) {
@@ -172,9 +188,13 @@ class HttpServer::State final : public ConnectionHost {
   }
 
   void wait_for_signal() {
-    if (options_.end_signals.empty()) return;
-    signals_.async_wait([this](error_code error, int) {
+    signals_.async_wait([this](error_code error, int signal) {
       if (error) return;
+      if (signal == options_.reload_signal) {
+        options_.on_reload();
+        if (!ended_) wait_for_signal();
+        return;
+      }
       if (draining_) return close_connections(false);
       drain();
       if (!ended_) wait_for_signal();
@@ -201,6 +221,7 @@ class HttpServer::State final : public ConnectionHost {
   asio::signal_set signals_;
   std::unordered_map<Connection*, std::shared_ptr<Connection>> connections_;
   std::atomic<size_t> count_ = 0;
+  std::deque<std::weak_ptr<Connection>> handshakes_;  // begun, the oldest first
   std::atomic<bool> draining_ = false;
   bool ended_ = false;
   Connection::Clock::time_point drain_deadline_;
@@ -226,7 +247,8 @@ Result<std::unique_ptr<HttpServer>> HttpServer::open(HttpServerOptions options, 
 std::string HttpServer::address() const {
   const auto address = state_->endpoint().address();
   const std::string text = address.to_string();
-  return fmt::format("http://{}:{}", address.is_v6() ? "[" + text + "]" : text, port());
+  return fmt::format("{}://{}:{}", state_->tls() ? "https" : "http",
+                     address.is_v6() ? "[" + text + "]" : text, port());
 }
 
 uint16_t HttpServer::port() const {
@@ -240,6 +262,9 @@ void HttpServer::run() {
 }
 void HttpServer::drain() {
   state_->post_drain();
+}
+void HttpServer::use_tls(TlsContext tls) {
+  state_->use_tls(std::move(tls));
 }
 bool HttpServer::draining() const {
   return state_->draining();

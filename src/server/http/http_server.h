@@ -16,6 +16,7 @@
 #include "base/result.h"
 #include "server/http/connection.h"
 #include "server/http/router.h"
+#include "server/http/tls.h"
 #include "server/limits.h"
 
 namespace hadal {
@@ -25,8 +26,11 @@ struct HttpServerOptions {
   uint16_t port = 8080;            // 0: a free one
   uint32_t workers = 2;
   uint32_t drain_seconds = 30;
-  std::vector<int> end_signals;            // the first drains, the second ends at once
-  std::function<void()> on_drain = [] {};  // when a drain begins; on the I/O thread
+  std::vector<int> end_signals;             // the first drains, the second ends at once
+  std::function<void()> on_drain = [] {};   // when a drain begins; on the I/O thread
+  TlsContext tls;                           // null: plain HTTP
+  int reload_signal = 0;                    // calls on_reload; 0: none does
+  std::function<void()> on_reload = [] {};  // on the I/O thread
   HttpLimits limits;
 };
 
@@ -40,12 +44,14 @@ class HttpServer {
                                                   Gate gate);
   ~HttpServer();  // not while run() runs
 
-  std::string address() const;  // "http://127.0.0.1:8080"
+  std::string address() const;  // "http://127.0.0.1:8080", or https
   uint16_t port() const;
   const Router& router() const;
   // Serves until drained. Clients can connect (and wait) from open() on.
   void run();
   void drain();  // any thread
+  // For connections from now on; a server that began without TLS stays so. From on_reload().
+  void use_tls(TlsContext tls);
   bool draining() const;
   size_t connections() const;  // any thread
 
