@@ -4,9 +4,9 @@
 #include <charconv>
 #include <fstream>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "base/json.h"
 #include "cli/bench_chart.h"
 #include "cli/bench_report.h"
 #include "cli/command_line.h"

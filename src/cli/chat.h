@@ -3,11 +3,11 @@
 
 #include <filesystem>
 #include <functional>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "cli/command_line.h"
 #include "cli/line_editor.h"
 #include "engine/generation.h"

@@ -1,8 +1,8 @@
 #include "cli/json_options.h"
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "file/text_file.h"
 
 namespace hadal {

@@ -1,8 +1,8 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "base/sizes.h"
 #include "cli/models_here.h"
 #include "cli/pull_model.h"

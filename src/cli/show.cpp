@@ -1,8 +1,8 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "base/sizes.h"
 #include "cli/pull_model.h"
 #include "file/describe.h"

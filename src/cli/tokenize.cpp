@@ -1,8 +1,8 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "cli/command_line.h"
 #include "file/model_file.h"
 #include "hub/caches/model_store.h"

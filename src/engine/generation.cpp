@@ -1,9 +1,9 @@
 #include "engine/generation.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "base/check.h"
+#include "base/json.h"
 #include "engine/answer_stream.h"
 #include "engine/chat_prompt.h"
 #include "engine/sampling_defaults.h"

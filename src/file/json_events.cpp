@@ -1,10 +1,10 @@
 #include "file/json_events.h"
 
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <unordered_set>
 #include <vector>
 
+#include "base/json.h"
 #include "base/utf8.h"
 
 namespace hadal {

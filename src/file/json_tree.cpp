@@ -1,6 +1,6 @@
 #include "file/json_tree.h"
 
-#include <nlohmann/json.hpp>
+#include "base/json.h"
 
 namespace hadal {
 

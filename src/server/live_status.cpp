@@ -1,6 +1,6 @@
 #include "server/live_status.h"
 
-#include <nlohmann/json.hpp>
+#include "base/json.h"
 
 namespace hadal {
 namespace {

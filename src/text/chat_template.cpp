@@ -1,8 +1,8 @@
 #include "text/chat_template.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "text/template/jinja_budget.h"
 #include "text/template/jinja_interpreter.h"
 #include "text/template/jinja_syntax.h"

@@ -1,8 +1,9 @@
 #include "text/tool_calls.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <optional>
+
+#include "base/json.h"
 
 namespace hadal {
 namespace {

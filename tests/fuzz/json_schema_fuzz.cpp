@@ -2,11 +2,11 @@
 // Of a grammar, what it writes at random is JSON, and it can always be brought to an end.
 #include <cstdint>
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/json.h"
 #include "text/grammar/grammar.h"
 #include "text/grammar/grammar_walk.h"
 

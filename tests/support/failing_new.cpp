@@ -1,5 +1,6 @@
 #include "support/failing_new.h"
 
+#include <atomic>
 #include <cstdlib>
 #include <new>
 
@@ -9,12 +10,21 @@ namespace hadal {
 
 namespace {
 
-thread_local bool active = false;
-thread_local uint64_t calls = 0, failing_call = 0;
+std::atomic<bool> active = false;
+FailingNew::Threads whose;
+std::atomic<uint64_t> calls = 0;
+uint64_t first_failing = 0, failing_count = 0;
+thread_local bool maker = false;  // this thread made the FailingNew
+
+bool fails() {
+  if (!active.load(std::memory_order_acquire)) return false;
+  if (maker != (whose == FailingNew::Threads::kThis)) return false;
+  const uint64_t call = calls++;
+  return call >= first_failing && call - first_failing < failing_count;
+}
 
 void* try_to_allocate(std::size_t bytes) noexcept {
-  if (active && calls++ == failing_call) return nullptr;
-  return std::malloc(bytes == 0 ? 1 : bytes);
+  return fails() ? nullptr : std::malloc(bytes == 0 ? 1 : bytes);
 }
 
 void* allocate(std::size_t bytes) {
@@ -25,22 +35,26 @@ void* allocate(std::size_t bytes) {
 
 }  // namespace
 
-FailingNew::FailingNew(uint64_t n) {
+FailingNew::FailingNew(uint64_t first, Threads threads, uint64_t count) {
   CHECK(!active);
   calls = 0;
-  failing_call = n;
-  active = true;
+  first_failing = first;
+  failing_count = count;
+  whose = threads;
+  maker = true;
+  active.store(true, std::memory_order_release);
 }
 
 FailingNew::~FailingNew() {
   active = false;
+  maker = false;
 }
 
 uint64_t FailingNew::allocations() const {
   return calls;
 }
 bool FailingNew::failed() const {
-  return calls > failing_call;
+  return calls > first_failing;
 }
 
 }  // namespace hadal

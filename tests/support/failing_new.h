@@ -1,5 +1,5 @@
-// Makes one allocation of this thread fail. While a FailingNew lives, its thread's calls of
-// operator new are counted, and call number `n` (from 0) throws bad_alloc.
+// Makes allocations fail. While a FailingNew lives, calls of operator new are counted, and those
+// from number `first` (from 0) on, `count` of them, throw bad_alloc. One at a time in a program.
 #pragma once
 
 #include <cstdint>
@@ -8,13 +8,14 @@ namespace hadal {
 
 class FailingNew {
  public:
-  explicit FailingNew(uint64_t n);
+  enum class Threads : uint8_t { kThis, kOthers };  // whose calls
+  explicit FailingNew(uint64_t first, Threads threads = Threads::kThis, uint64_t count = 1);
   ~FailingNew();
   FailingNew(const FailingNew&) = delete;
   FailingNew& operator=(const FailingNew&) = delete;
 
   uint64_t allocations() const;
-  bool failed() const;  // call n was made
+  bool failed() const;  // call `first` was made
 };
 
 }  // namespace hadal

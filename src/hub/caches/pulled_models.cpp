@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cctype>
-#include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "base/json.h"
 #include "file/json_tree.h"
 #include "file/text_file.h"
 #include "hub/disk/durable_file.h"

@@ -1,8 +1,8 @@
 #include "hub/sites/hub_listing.h"
 
-#include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/json.h"
 #include "file/json_tree.h"
 
 namespace hadal {

@@ -9,9 +9,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <nlohmann/json.hpp>
 
 #include "base/file_descriptor.h"
+#include "base/json.h"
 #include "file/json_tree.h"
 #include "file/text_file.h"
 

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "engine/generation.h"
 
 namespace hadal {
@@ -15,8 +15,8 @@ struct ChatJob {
   std::string model;  // "": the server's default
 
   // Either messages, as chat templates know them (roles system, user, assistant, tool; content a
-  // string), or a prompt: text that is continued, or its tokens. With both, the prompt is for models
-  // without a chat template.
+  // string), or a prompt: text that is continued, or its tokens. With both, the prompt is for
+  // models without a chat template.
   std::optional<nlohmann::ordered_json> messages;
   std::string prompt;
   std::vector<TokenId> prompt_tokens;

@@ -137,7 +137,7 @@ void ChatRun::cancel() {
   {
     std::lock_guard lock(mutex_);
     over_ = true;
-    requests = requests_;
+    requests.swap(requests_);  // memory may lack
   }
   for (const RequestId id : requests) lease_->cancel(id);
 }

@@ -1,7 +1,8 @@
 #include "server/chat/json_text.h"
 
-#include <nlohmann/json.hpp>
 #include <vector>
+
+#include "base/json.h"
 
 namespace hadal {
 namespace {

@@ -1,7 +1,8 @@
 #include "server/chat/tools.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
+
+#include "base/json.h"
 
 namespace hadal {
 

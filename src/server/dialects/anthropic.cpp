@@ -1,7 +1,6 @@
 #include "server/dialects/anthropic.h"
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "server/chat/job_prompt.h"
 #include "server/dialects/anthropic_errors.h"
 #include "server/dialects/anthropic_reply.h"

@@ -1,7 +1,6 @@
 #include "server/dialects/anthropic_errors.h"
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "server/dialects/wire.h"
 
 namespace hadal {

@@ -1,7 +1,6 @@
 #include "server/dialects/anthropic_messages.h"
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "server/dialects/conversation.h"
 #include "server/dialects/job_fields.h"
 #include "server/limits.h"

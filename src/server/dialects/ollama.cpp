@@ -1,7 +1,6 @@
 #include "server/dialects/ollama.h"
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "server/chat/job_prompt.h"
 #include "server/dialects/ollama_embed.h"
 #include "server/dialects/ollama_models.h"

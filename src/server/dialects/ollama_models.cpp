@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cctype>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "server/chat/json_text.h"
 #include "server/dialects/job_fields.h"
 #include "server/dialects/ollama_reply.h"

@@ -3,8 +3,8 @@
 #include <fmt/chrono.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "server/dialects/wire.h"
 
 namespace hadal {

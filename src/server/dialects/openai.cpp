@@ -1,7 +1,6 @@
 #include "server/dialects/openai.h"
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "server/dialects/openai_errors.h"
 #include "server/dialects/openai_reply.h"
 #include "server/dialects/openai_request.h"

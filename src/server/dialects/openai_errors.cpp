@@ -1,6 +1,6 @@
 #include "server/dialects/openai_errors.h"
 
-#include <nlohmann/json.hpp>
+#include "base/json.h"
 
 namespace hadal {
 namespace {

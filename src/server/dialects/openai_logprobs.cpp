@@ -1,7 +1,8 @@
 #include "server/dialects/openai_logprobs.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
+
+#include "base/json.h"
 
 namespace hadal {
 namespace {

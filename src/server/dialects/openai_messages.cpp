@@ -1,7 +1,6 @@
 #include "server/dialects/openai_messages.h"
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "server/chat/fields.h"
 #include "server/dialects/openai_tools.h"
 

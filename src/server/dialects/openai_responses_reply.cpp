@@ -1,8 +1,8 @@
 #include "server/dialects/openai_responses_reply.h"
 
 #include <chrono>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "server/dialects/openai_errors.h"
 #include "server/dialects/openai_logprobs.h"
 #include "server/dialects/wire.h"

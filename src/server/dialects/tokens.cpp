@@ -1,7 +1,6 @@
 #include "server/dialects/tokens.h"
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "server/chat/job_prompt.h"
 #include "server/chat/json_text.h"
 #include "server/dialects/job_fields.h"

@@ -1,7 +1,8 @@
 #include "server/dialects/wire.h"
 
-#include <nlohmann/json.hpp>
 #include <random>
+
+#include "base/json.h"
 
 namespace hadal {
 

@@ -128,28 +128,16 @@ class StreamConnection final : public Connection,
         patience_(host.limits()) {}
 
   void start() override {
-    enter(State::kGreeting, host_.limits().handshake_seconds);
-    greet(stream_, [self = this->shared_from_this()](error_code error) {
-      self->guarded([&] { self->on_greeted(error); });
+    guarded([&] {
+      enter(State::kGreeting, host_.limits().handshake_seconds);
+      greet(stream_, [self = this->shared_from_this()](error_code error) {
+        self->guarded([&] { self->on_greeted(error); });
+      });
     });
   }
 
   void sweep(Clock::time_point now) override {
-    if (outbox_) outbox_->beat(now, std::chrono::seconds(host_.limits().heartbeat_seconds));
-    if (state_ == State::kAnswering) {
-      const uint64_t taken = writing_ ? bytes_taken_by_peer(socket().native_handle()) : 0;
-      if (!patience_.holds(now, writing_, taken)) close();
-      return;
-    }
-    if (now < deadline_) return;
-    switch (state_) {
-      case State::kHead:
-        return refuse(408, "the request's headers took too long");
-      case State::kBody:
-        return refuse(408, "the request's body took too long");
-      default:
-        close();
-    }
+    guarded([&] { sweep_within_memory(now); });
   }
 
   bool idle() const override { return state_ == State::kIdle || state_ == State::kGreeting; }
@@ -162,11 +150,11 @@ class StreamConnection final : public Connection,
     state_ = State::kClosed;
     error_code ignored;
     socket().close(ignored);
-    if (outbox_) outbox_->leave();
-    outbox_.reset();
+    const auto outbox = std::move(outbox_);
     charge_.reset();
     place_.reset();
     host_.forget(*this);
+    if (outbox) outbox->leave();
   }
 
  private:
@@ -188,6 +176,25 @@ class StreamConnection final : public Connection,
       work();
     } catch (const std::exception&) {
       close();
+    }
+  }
+
+  void sweep_within_memory(Clock::time_point now) {
+    if (outbox_) outbox_->beat(now, std::chrono::seconds(host_.limits().heartbeat_seconds));
+    flush();  // what nobody could be told of for lack of memory
+    if (state_ == State::kAnswering) {
+      const uint64_t taken = writing_ ? bytes_taken_by_peer(socket().native_handle()) : 0;
+      if (!patience_.holds(now, writing_, taken)) close();
+      return;
+    }
+    if (now < deadline_) return;
+    switch (state_) {
+      case State::kHead:
+        return refuse(408, "the request's headers took too long");
+      case State::kBody:
+        return refuse(408, "the request's body took too long");
+      default:
+        close();
     }
   }
 
@@ -380,7 +387,7 @@ class StreamConnection final : public Connection,
 
   void flush() {
     if (!outbox_ || state_ != State::kAnswering) return;
-    if (outbox_->overflowed()) return close();  // even while it takes a byte now and then
+    if (outbox_->broken()) return close();  // even while the reader takes a byte now and then
     if (writing_) return;
     out_.clear();
     sent_ = 0;

@@ -1,6 +1,7 @@
 // A handler's end of one request: it owes exactly one answer, whole or in pieces, from any thread,
-// now or later. One that is dropped without an answer answers itself (500), so no client waits for
-// nothing.
+// now or later. One that is dropped without an answer answers itself (500), and one that is dropped
+// amid an answer breaks off the connection, so no client waits for nothing or takes a part for the
+// whole.
 #pragma once
 
 #include <functional>
@@ -18,8 +19,11 @@ class Exchange {
   Exchange(std::shared_ptr<Outbox> outbox, WebReply error)
       : outbox_(std::move(outbox)), error_(std::move(error)) {}
   ~Exchange() {
-    outbox_->end();
-    outbox_->reply(error_);
+    try {
+      if (!outbox_->begun()) outbox_->reply(error_);
+    } catch (const std::bad_alloc&) {
+    }
+    outbox_->break_off();
   }
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;

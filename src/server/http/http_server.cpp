@@ -8,6 +8,7 @@
 #include <boost/asio/thread_pool.hpp>
 #include <deque>
 #include <new>
+#include <thread>
 #include <unordered_map>
 
 #include "server/http/peer_socket.h"
@@ -20,7 +21,7 @@ using boost::system::error_code;
 
 namespace {
 
-constexpr std::chrono::milliseconds kSweepInterval{250}, kAcceptPause{100};
+constexpr std::chrono::milliseconds kSweepInterval{250}, kAcceptPause{100}, kMemoryPause{10};
 
 Result<asio::ip::address> parse_address(const std::string& host) {
   if (host == "localhost") return asio::ip::address_v4::loopback();
@@ -68,18 +69,17 @@ class HttpServer::State final : public ConnectionHost {
   }
 
   void run() {
-    accept();
-    sweep();
-    wait_for_signal();
-    while (!run_until_drained()) {
-    }
+    while (!run_until_drained()) std::this_thread::sleep_for(kMemoryPause);
     workers_.join();
   }
 
-  // False: there was not enough memory for one connection's step. The sweep ends that connection
+  // False: there was not enough memory for some step. The sweep ends the connection that it was of
   // when it is overdue; the others go on.
   bool run_until_drained() {
     try {
+      accept();
+      sweep();
+      wait_for_signal();
       io_.run();
       return true;
     } catch (const std::bad_alloc&) {
@@ -89,10 +89,10 @@ class HttpServer::State final : public ConnectionHost {
 
   void drain() {
     if (draining_.exchange(true)) return;
-    options_.on_drain();
+    drain_deadline_ = Connection::Clock::now() + std::chrono::seconds(options_.drain_seconds);
     error_code ignored;
     acceptor_.close(ignored);
-    drain_deadline_ = Connection::Clock::now() + std::chrono::seconds(options_.drain_seconds);
+    options_.on_drain();
     close_connections(true);
     end_if_drained();
   }
@@ -121,19 +121,28 @@ class HttpServer::State final : public ConnectionHost {
   size_t connections() const { return count_; }
 
  private:
+  // These three wait for their next turn, unless they do already: where memory lacks they may be
+  // asked to again.
   void accept() {
+    if (accepting_ || draining_) return;
     acceptor_.async_accept([this](error_code error, tcp::socket socket) {
+      accepting_ = false;
       if (draining_) return;
-      if (error == asio::error::no_descriptors || error == asio::error::no_memory) {
-        // Out of descriptors: others will end.
-        accept_pause_.expires_after(kAcceptPause);
-        return accept_pause_.async_wait([this](error_code) {
-          if (!draining_) accept();
-        });
-      }
+      if (error == asio::error::no_descriptors || error == asio::error::no_memory) return pause();
       if (!error) welcome(std::move(socket));
       accept();
     });
+    accepting_ = true;
+  }
+
+  // Out of descriptors: others will end.
+  void pause() {
+    accept_pause_.expires_after(kAcceptPause);
+    accept_pause_.async_wait([this](error_code) {
+      accepting_ = false;
+      accept();
+    });
+    accepting_ = true;
   }
 
   void welcome(tcp::socket socket) {
@@ -174,31 +183,39 @@ class HttpServer::State final : public ConnectionHost {
   }
 
   void sweep() {
+    if (sweeping_ || ended_) return;
     sweep_timer_.expires_after(kSweepInterval);
     sweep_timer_.async_wait([this](error_code error) {
+      sweeping_ = false;
       if (error) return;
       const auto now = Connection::Clock::now();
       std::vector<std::shared_ptr<Connection>> all;
       all.reserve(connections_.size());
       for (const auto& [key, connection] : connections_) all.push_back(connection);
       for (const auto& connection : all) connection->sweep(now);
-      if (draining_ && now >= drain_deadline_) close_connections(false);
-      if (!ended_) sweep();
+      if (draining_) {
+        close_connections(now < drain_deadline_);
+        end_if_drained();
+      }
+      sweep();
     });
+    sweeping_ = true;
   }
 
   void wait_for_signal() {
+    if (waiting_for_signal_ || ended_) return;
     signals_.async_wait([this](error_code error, int signal) {
+      waiting_for_signal_ = false;
       if (error) return;
       if (signal == options_.reload_signal) {
         options_.on_reload();
-        if (!ended_) wait_for_signal();
-        return;
+        return wait_for_signal();
       }
       if (draining_) return close_connections(false);
       drain();
-      if (!ended_) wait_for_signal();
+      wait_for_signal();
     });
+    waiting_for_signal_ = true;
   }
 
   void end_if_drained() {
@@ -223,7 +240,7 @@ class HttpServer::State final : public ConnectionHost {
   std::atomic<size_t> count_ = 0;
   std::deque<std::weak_ptr<Connection>> handshakes_;  // begun, the oldest first
   std::atomic<bool> draining_ = false;
-  bool ended_ = false;
+  bool accepting_ = false, sweeping_ = false, waiting_for_signal_ = false, ended_ = false;
   Connection::Clock::time_point drain_deadline_;
   asio::thread_pool workers_;
 };

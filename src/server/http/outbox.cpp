@@ -4,6 +4,7 @@
 
 #include <boost/beast/http/status.hpp>
 #include <ctime>
+#include <new>
 
 namespace hadal {
 namespace {
@@ -34,46 +35,51 @@ Outbox::Outbox(const Options& options, std::function<void()> wake)
 void Outbox::reply(const WebReply& reply) {
   std::lock_guard lock(mutex_);
   if (begun_ || left_) return;
-  begun_ = ended_ = true;
   const size_t length = reply.body.size();
-  append_head(reply.status, reply.content_type, reply.headers, &length);
-  if (!options_.without_body) pending_ += reply.body;
+  std::string whole = head_text(reply.status, reply.content_type, reply.headers, &length);
+  if (!options_.without_body) whole += reply.body;
+  pending_ += whole;
+  begun_ = ended_ = true;
   wake_if_needed();
 }
 
 void Outbox::begin(const StreamHead& head) {
   std::lock_guard lock(mutex_);
   if (begun_ || left_) return;
-  begun_ = streams_ = true;
   chunked_ = !options_.http_1_0;
   if (!chunked_) keep_alive_ = false;
   heartbeat_ = head.heartbeat;
-  append_head(200, head.content_type, head.headers, nullptr);
+  pending_ += head_text(200, head.content_type, head.headers, nullptr);
+  begun_ = streams_ = true;
   last_write_ = Clock::now();
   wake_if_needed();
 }
 
 bool Outbox::write(std::string_view bytes) {
   std::lock_guard lock(mutex_);
-  if (left_ || overflowed_ || ended_ || !streams_) return false;
+  if (left_ || broken_ || ended_ || !streams_) return false;
   if (bytes.empty()) return true;
   append_chunk(bytes);
   last_write_ = Clock::now();
-  overflowed_ = pending_.size() + in_flight_ > options_.unread_bytes_max;
-  if (overflowed_) {
-    pending_ = {};
-    woken_ = false;  // news, even to a thread that waits for the reader
+  if (pending_.size() + in_flight_ <= options_.unread_bytes_max) {
+    wake_if_needed();
+  } else {
+    give_up();
   }
-  wake_if_needed();
-  return !overflowed_;
+  return !broken_;
 }
 
 void Outbox::end() {
   std::lock_guard lock(mutex_);
   if (left_ || ended_ || !streams_) return;
-  ended_ = true;
   if (chunked_ && !options_.without_body) pending_ += "0\r\n\r\n";
+  ended_ = true;
   wake_if_needed();
+}
+
+void Outbox::break_off() noexcept {
+  std::lock_guard lock(mutex_);
+  if (!left_ && !ended_) give_up();
 }
 
 void Outbox::on_gone(std::function<void()> then) {
@@ -97,8 +103,8 @@ bool Outbox::take(std::string& bytes) {
   std::lock_guard lock(mutex_);
   woken_ = false;
   if (pending_.empty()) return false;
-  in_flight_ += pending_.size();
   bytes += pending_;
+  in_flight_ += pending_.size();
   pending_.clear();
   return true;
 }
@@ -108,9 +114,9 @@ void Outbox::written(size_t bytes) {
   in_flight_ -= bytes;
 }
 
-bool Outbox::overflowed() const {
+bool Outbox::broken() const {
   std::lock_guard lock(mutex_);
-  return overflowed_;
+  return broken_;
 }
 
 bool Outbox::done() const {
@@ -159,42 +165,51 @@ void Outbox::leave() {
   if (gone) gone();
 }
 
-void Outbox::append_head(unsigned status, std::string_view content_type, const WebHeaders& headers,
-                         const size_t* length) {
+std::string Outbox::head_text(unsigned status, std::string_view content_type,
+                              const WebHeaders& headers, const size_t* length) const {
   const auto reason =
       boost::beast::http::obsolete_reason(boost::beast::http::int_to_status(status));
-  pending_ += fmt::format(
+  std::string text = fmt::format(
       "HTTP/1.{} {} {}\r\nDate: {}\r\nContent-Type: {}\r\n", options_.http_1_0 ? 0 : 1, status,
       std::string_view(reason.data(), reason.size()), http_date(), one_line(content_type));
   if (length != nullptr) {
-    pending_ += fmt::format("Content-Length: {}\r\n", *length);
+    text += fmt::format("Content-Length: {}\r\n", *length);
   } else if (chunked_) {
-    pending_ += "Transfer-Encoding: chunked\r\n";
+    text += "Transfer-Encoding: chunked\r\n";
   }
-  pending_ += keep_alive_ ? "Connection: keep-alive\r\n" : "Connection: close\r\n";
-  pending_ += "X-Content-Type-Options: nosniff\r\n";
+  text += keep_alive_ ? "Connection: keep-alive\r\n" : "Connection: close\r\n";
+  text += "X-Content-Type-Options: nosniff\r\n";
   bool says_how_to_cache = false;
   for (const WebHeaders* some : {&options_.headers, &headers}) {
     for (const auto& [name, value] : *some) {
       says_how_to_cache |= name == "Cache-Control";
-      pending_ += fmt::format("{}: {}\r\n", one_line(name), one_line(value));
+      text += fmt::format("{}: {}\r\n", one_line(name), one_line(value));
     }
   }
-  if (!says_how_to_cache) pending_ += "Cache-Control: no-store\r\n";
-  pending_ += "\r\n";
+  if (!says_how_to_cache) text += "Cache-Control: no-store\r\n";
+  text += "\r\n";
+  return text;
 }
 
 void Outbox::append_chunk(std::string_view bytes) {
   if (options_.without_body) return;
-  if (chunked_) pending_ += fmt::format("{:x}\r\n", bytes.size());
-  pending_ += bytes;
-  if (chunked_) pending_ += "\r\n";
+  pending_ += !chunked_ ? std::string(bytes) : fmt::format("{:x}\r\n{}\r\n", bytes.size(), bytes);
 }
 
-void Outbox::wake_if_needed() {
+void Outbox::give_up() noexcept {
+  broken_ = true;
+  pending_ = {};
+  woken_ = false;  // news, even to a thread that waits for the reader
+  wake_if_needed();
+}
+
+void Outbox::wake_if_needed() noexcept {
   if (woken_ || !wake_) return;
-  woken_ = true;
-  wake_();
+  try {
+    wake_();
+    woken_ = true;
+  } catch (const std::bad_alloc&) {
+  }
 }
 
 }  // namespace hadal

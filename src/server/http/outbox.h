@@ -36,7 +36,7 @@ class Outbox {
   };
 
   // wake: tells the I/O thread that there is something to take; called from any thread, not after
-  // leave().
+  // leave(). Where it lacks memory, whoever takes has to look of its own accord.
   Outbox(const Options& options, std::function<void()> wake);
 
   // A whole answer. Only the first answer counts.
@@ -45,6 +45,9 @@ class Outbox {
   void begin(const StreamHead& head);
   bool write(std::string_view bytes);
   void end();
+  // There will be no more of this answer: the connection ends where it is, so that nobody takes a
+  // part for the whole.
+  void break_off() noexcept;
   // Called once, on the I/O thread, if the client leaves before the end; at once if it has.
   void on_gone(std::function<void()> then);
   bool begun() const;
@@ -52,8 +55,8 @@ class Outbox {
   // Appends what is to be written; false: nothing now.
   bool take(std::string& bytes);
   void written(size_t bytes);
-  bool overflowed() const;  // the reader is too slow
-  bool done() const;        // all is taken and written
+  bool broken() const;  // the reader is too slow, or the answer broke off
+  bool done() const;    // all is taken and written
   bool keep_alive() const;
   void beat(Clock::time_point now, Clock::duration silence);
   // Sends what every client passes over (an interim 100 Continue before the answer, a heartbeat in
@@ -63,10 +66,11 @@ class Outbox {
   void leave();  // the client is gone, or the answer is out
 
  private:
-  void append_head(unsigned status, std::string_view content_type, const WebHeaders& headers,
-                   const size_t* length);
+  std::string head_text(unsigned status, std::string_view content_type, const WebHeaders& headers,
+                        const size_t* length) const;
   void append_chunk(std::string_view bytes);
-  void wake_if_needed();
+  void give_up() noexcept;
+  void wake_if_needed() noexcept;
 
   const Options options_;
   mutable std::mutex mutex_;
@@ -75,7 +79,7 @@ class Outbox {
   std::string pending_, heartbeat_;
   size_t in_flight_ = 0;
   Clock::time_point last_write_ = Clock::now();
-  bool begun_ = false, streams_ = false, ended_ = false, left_ = false, overflowed_ = false;
+  bool begun_ = false, streams_ = false, ended_ = false, left_ = false, broken_ = false;
   bool chunked_ = false, keep_alive_ = true, woken_ = false;
 };
 

@@ -1,10 +1,12 @@
 #include "server/metrics/machine.h"
 
+#include <dirent.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
 #include <fstream>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -46,6 +48,28 @@ std::optional<double> scaled(std::optional<double> value, double factor) {
   return value ? std::optional(*value * factor) : std::nullopt;
 }
 
+// each(name) for what lies in `folder`; false: it cannot be read. By the C library's calls:
+// std::filesystem's iterator ends the process where memory lacks.
+template <typename Each>
+bool for_each_name(const fs::path& folder, const Each& each) {
+  const auto close = [](DIR* folder_read) { closedir(folder_read); };
+  const std::unique_ptr<DIR, decltype(close)> entries(opendir(folder.c_str()), close);
+  if (!entries) return false;
+  while (const dirent* const entry = readdir(entries.get())) {
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") each(name);
+  }
+  return true;
+}
+
+// each(path) for what lies in `folder` and begins with `beginning`.
+template <typename Each>
+void for_each_path(const fs::path& folder, std::string_view beginning, const Each& each) {
+  for_each_name(folder, [&](std::string_view name) {
+    if (name.starts_with(beginning)) each(folder / name);
+  });
+}
+
 void read_process(const fs::path& proc, MachineFigures& figures) {
   const auto page = static_cast<double>(sysconf(_SC_PAGESIZE));
   const std::string pages = read_line(proc / "self/statm");
@@ -60,12 +84,10 @@ void read_process(const fs::path& proc, MachineFigures& figures) {
     const auto ticks = static_cast<double>(sysconf(_SC_CLK_TCK));
     if (user && system) figures.cpu_seconds = (*user + *system) / ticks;
   }
-  std::error_code error;
-  fs::directory_iterator files(proc / "self/fd", error), end;
-  if (error) return;
   double count = 0;
-  for (; files != end && !error; files.increment(error)) ++count;
-  figures.open_files = count;
+  if (for_each_name(proc / "self/fd", [&](std::string_view) { ++count; })) {
+    figures.open_files = count;
+  }
 }
 
 std::optional<double> available_memory(const fs::path& proc) {
@@ -79,31 +101,21 @@ std::optional<double> available_memory(const fs::path& proc) {
   return std::nullopt;
 }
 
-// each(folder) for what lies in `parent` and begins with `beginning`.
-template <typename Each>
-void for_each_folder(const fs::path& parent, std::string_view beginning, Each each) {
-  std::error_code error;
-  fs::directory_iterator entries(parent, error), end;
-  for (; !error && entries != end; entries.increment(error)) {
-    if (entries->path().filename().string().starts_with(beginning)) each(entries->path());
-  }
-}
-
 std::optional<double> processor_temperature(const fs::path& sys) {
   std::optional<double> hottest;
   const auto take = [&hottest](std::optional<double> millidegrees) {
     if (millidegrees) hottest = std::max(hottest.value_or(-1e9), *millidegrees / 1000);
   };
-  for_each_folder(sys / "class/hwmon", "hwmon", [&](const fs::path& sensor) {
+  for_each_path(sys / "class/hwmon", "hwmon", [&](const fs::path& sensor) {
     const std::string name = read_line(sensor / "name");
     if (name != "coretemp" && name != "k10temp" && name != "zenpower" && name != "cpu_thermal")
       return;
-    for_each_folder(sensor, "temp", [&](const fs::path& file) {
+    for_each_path(sensor, "temp", [&](const fs::path& file) {
       if (file.filename().string().ends_with("_input")) take(read_number(file));
     });
   });
   if (hottest) return hottest;
-  for_each_folder(sys / "class/thermal", "thermal_zone", [&](const fs::path& zone) {
+  for_each_path(sys / "class/thermal", "thermal_zone", [&](const fs::path& zone) {
     const std::string type = read_line(zone / "type");
     if (type == "x86_pkg_temp" || type.starts_with("cpu")) take(read_number(zone / "temp"));
   });
@@ -112,7 +124,7 @@ std::optional<double> processor_temperature(const fs::path& sys) {
 
 std::optional<double> processor_energy(const fs::path& sys) {
   std::optional<double> joules;
-  for_each_folder(sys / "class/powercap", "intel-rapl:", [&](const fs::path& zone) {
+  for_each_path(sys / "class/powercap", "intel-rapl:", [&](const fs::path& zone) {
     if (!read_line(zone / "name").starts_with("package")) return;
     if (const auto micro = read_number(zone / "energy_uj")) {
       joules = joules.value_or(0) + *micro / 1e6;
@@ -123,7 +135,7 @@ std::optional<double> processor_energy(const fs::path& sys) {
 
 std::optional<double> processor_clock(const fs::path& sys) {
   double sum = 0, count = 0;
-  for_each_folder(sys / "devices/system/cpu", "cpu", [&](const fs::path& core) {
+  for_each_path(sys / "devices/system/cpu", "cpu", [&](const fs::path& core) {
     if (const auto kilohertz = read_number(core / "cpufreq/scaling_cur_freq")) {
       sum += *kilohertz * 1000;
       ++count;

@@ -2,8 +2,8 @@
 
 #include <cmath>
 #include <iterator>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "server/dialects/anthropic_request.h"
 #include "server/dialects/job_fields.h"
 #include "server/dialects/ollama_embed.h"

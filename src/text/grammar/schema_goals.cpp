@@ -1,8 +1,8 @@
 #include "text/grammar/schema_goals.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "base/utf8.h"
 #include "text/grammar/pattern.h"
 

@@ -1,8 +1,8 @@
 // Filters on single values: text, numbers, JSON.
 #include <charconv>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "text/template/jinja_interpreter.h"
 #include "text/template/jinja_operators.h"
 

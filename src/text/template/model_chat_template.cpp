@@ -1,9 +1,9 @@
 // Where a model keeps its chat template: a GGUF in its metadata; a Hugging Face folder in
 // chat_template.jinja (newer), or in tokenizer_config.json as a string or as a list of named
 // templates, of which "default" is the one for chat.
-#include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/json.h"
 #include "file/json_tree.h"
 #include "file/model_file.h"
 #include "text/tokenizer.h"

@@ -1,8 +1,8 @@
 // The tokenizer of a Hugging Face folder: tokenizer.json or its predecessors, and the small JSON
 // files around it.
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "base/utf8.h"
 #include "text/tokenizer/tokenizer_json_text.h"
 #include "text/tokenizer/tokenizer_readers.h"

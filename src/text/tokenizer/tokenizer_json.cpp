@@ -1,8 +1,8 @@
 // tokenizer.json, the format of Hugging Face's tokenizers library
 // (https://huggingface.co/docs/tokenizers).
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "base/utf8.h"
 #include "text/tokenizer/tokenizer_json_text.h"
 #include "text/tokenizer/tokenizer_readers.h"

@@ -1,6 +1,6 @@
 // What a tokenizer.json does to text before BPE, in terms of VocabularySource.
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "base/utf8.h"
 #include "text/tokenizer/tokenizer_readers.h"
 

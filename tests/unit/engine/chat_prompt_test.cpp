@@ -4,9 +4,9 @@
 
 #include <fstream>
 #include <iterator>
-#include <nlohmann/json.hpp>
 #include <ostream>
 
+#include "base/json.h"
 #include "byte_tokenizer.h"
 
 namespace hadal {

@@ -5,8 +5,8 @@
 
 #include <fstream>
 #include <iterator>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "device/registry.h"
 #include "support/temp_folder.h"
 

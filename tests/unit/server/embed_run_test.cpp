@@ -6,9 +6,9 @@
 #include <cmath>
 #include <condition_variable>
 #include <future>
-#include <nlohmann/json.hpp>
 #include <thread>
 
+#include "base/json.h"
 #include "device/registry.h"
 
 namespace hadal {

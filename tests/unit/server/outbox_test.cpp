@@ -97,7 +97,7 @@ TEST(Outbox, ASlowReaderIsGivenUp) {
   while (wire.outbox->write(piece)) ++pieces;
   EXPECT_GE(pieces, 8);
   EXPECT_LE(pieces, 10);
-  EXPECT_TRUE(wire.outbox->overflowed());
+  EXPECT_TRUE(wire.outbox->broken());
   EXPECT_EQ(wire.take(), "");
 }
 
@@ -197,8 +197,21 @@ TEST(Exchange, AForgottenRequestIsAnswered) {
     exchange.begin({});
     exchange.write("a");
   }
-  EXPECT_EQ(body_of(streamed.take()), "1\r\na\r\n0\r\n\r\n");
-  EXPECT_TRUE(streamed.outbox->done());
+  EXPECT_TRUE(streamed.outbox->broken());
+  EXPECT_EQ(streamed.take(), "");
+  EXPECT_FALSE(streamed.outbox->done());
+}
+
+TEST(Exchange, AnEndedAnswerIsNotBrokenOff) {
+  Wire wire;
+  {
+    Exchange exchange(wire.outbox, {.status = 500, .body = "sorry"});
+    exchange.begin({});
+    exchange.write("a");
+    exchange.end();
+  }
+  EXPECT_FALSE(wire.outbox->broken());
+  EXPECT_EQ(body_of(wire.take()), "1\r\na\r\n0\r\n\r\n");
 }
 
 }  // namespace

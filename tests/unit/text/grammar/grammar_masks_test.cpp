@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <ctime>
 #include <map>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "text/grammar/structured_output.h"
 #include "unit/text/grammar/random_answer.h"
 #include "unit/text/tokenizer/tokenizer_data.h"

@@ -2,8 +2,9 @@
 // instance, for the keywords that hadal enforces. Held to the official test suite itself.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
+
+#include "base/json.h"
 
 namespace hadal::testing {
 

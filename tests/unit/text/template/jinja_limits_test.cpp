@@ -3,9 +3,9 @@
 #include <pthread.h>
 
 #include <ctime>
-#include <nlohmann/json.hpp>
 #include <ostream>
 
+#include "base/json.h"
 #include "text/chat_template.h"
 #include "text/template/jinja_value.h"
 

@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <map>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "text/tokenizer/tokenizer_json_text.h"
 #include "text/tokenizer/tokenizer_readers.h"
 #include "unit/text/tokenizer/tokenizer_data.h"
