@@ -40,7 +40,8 @@ struct JsonTextLimits {
 struct ChatLimits {
   uint32_t messages_max = 4096;
   uint32_t tools_max = 128;
-  uint32_t choices_max = 16;  // n
+  uint32_t choices_max = 16;   // n
+  uint32_t prompts_max = 128;  // of a completion
   uint32_t stop_strings_max = 16;
   uint32_t stop_string_bytes_max = 1024;
   uint32_t logit_biases_max = 1024;

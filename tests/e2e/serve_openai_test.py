@@ -139,6 +139,23 @@ def test_completions(client, model):
     assert echoed.choices[0].text.startswith("def add(a, b):")
 
 
+def test_several_prompts(client, model):
+    prompts = ["Monday, Tuesday, Wednesday,", "The capital of France is", "1, 2, 3,"]
+    options = {"model": model, "max_tokens": 8, "temperature": 0}
+    alone = [client.completions.create(prompt=prompt, **options) for prompt in prompts]
+    together = client.completions.create(prompt=prompts, n=2, echo=True, **options)
+    assert [choice.index for choice in together.choices] == list(range(6))
+    assert [choice.text for choice in together.choices] == [p + a.choices[0].text for p, a in zip(prompts, alone) for _ in range(2)]
+    assert together.usage.prompt_tokens == sum(answer.usage.prompt_tokens for answer in alone)
+    streamed = [""] * 3
+    for chunk in client.completions.create(prompt=prompts, stream=True, **options):
+        for choice in chunk.choices:
+            streamed[choice.index] += choice.text
+    assert streamed == [answer.choices[0].text for answer in alone]
+    with pytest.raises(openai.BadRequestError, match="prompt 1 has"):
+        client.completions.create(prompt=["x", "word " * 3000], **options)
+
+
 WEATHER = {"type": "function", "function": {"name": "get_weather", "description": "The weather of a city now", "parameters": {
     "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}}}
 

@@ -8,6 +8,7 @@
 
 #include "base/json.h"
 #include "engine/generation.h"
+#include "server/chat/prompt_text.h"
 
 namespace hadal {
 
@@ -15,11 +16,10 @@ struct ChatJob {
   std::string model;  // "": the server's default
 
   // Either messages, as chat templates know them (roles system, user, assistant, tool; content a
-  // string), or a prompt: text that is continued, or its tokens. With both, the prompt is for
-  // models without a chat template.
+  // string), or prompts, each continued by itself. With both, the one prompt is for models without
+  // a chat template.
   std::optional<nlohmann::ordered_json> messages;
-  std::string prompt;
-  std::vector<TokenId> prompt_tokens;
+  std::vector<PromptText> prompts;
 
   nlohmann::ordered_json tools;  // a list, or null: what the model may call, as templates know it
   // How it is held to that: it may, it must, or it must call this one.
@@ -30,7 +30,7 @@ struct ChatJob {
   // The answer's form: JSON Schema text; "": free.
   std::string schema;
 
-  uint32_t choices = 1;
+  uint32_t choices = 1;  // of each prompt
   std::optional<double> temperature, top_p, min_p, repetition_penalty, presence_penalty,
       frequency_penalty;
   std::optional<uint32_t> top_k;

@@ -155,61 +155,58 @@ void ChatRun::begin(RequestResult<ModelLease> lease) {
 }
 
 RequestResult<void> ChatRun::submit_all() {
+  for (const LogitBias& bias : job_.logit_bias) {
+    if (auto checked = check_token(*lease_, bias.token, "logit_bias"); !checked) return checked;
+  }
+  const size_t prompts = job_.messages ? 1 : job_.prompts.size();
+  const auto answers = static_cast<uint32_t>(prompts * job_.choices);
   {
     std::lock_guard lock(mutex_);
     if (over_) return {};
-    choices_left_ = job_.choices;
+    choices_left_ = answers;
+    cached_tokens_.resize(prompts);
   }
-  if (auto checked = check_tokens(); !checked) return checked;
-  auto places = lease_->take_places(job_.choices);
+  auto places = lease_->take_places(answers);
   if (!places) return tl::unexpected(places.error());
   places_ = std::move(*places);
-  auto prompt = make_prompt();
-  if (!prompt) return tl::unexpected(prompt.error());
-  std::vector<std::shared_ptr<TokenMask>> masks;
-  for (uint32_t choice = 0; choice < job_.choices; ++choice) {
-    auto mask = make_mask();
-    if (!mask) return tl::unexpected(mask.error());
-    masks.push_back(std::move(*mask));
+  std::vector<Question> questions;
+  uint32_t tokens = 0;
+  for (size_t i = 0; i < prompts; ++i) {
+    auto question = make_question(i);
+    if (!question) return tl::unexpected(question.error());
+    tokens += static_cast<uint32_t>(question->prompt.tokens.size());
+    questions.push_back(std::move(*question));
   }
   {
     std::lock_guard lock(mutex_);
     if (over_) return {};
-    reader_->on_start(
-        {.model = lease_->name(), .prompt_tokens = static_cast<uint32_t>(prompt->tokens.size())});
+    reader_->on_start({.model = lease_->name(), .prompt_tokens = tokens});
   }
   GenerationOptions options = job_.generation(lease_->sampling());
   if (!job_.seed) options.sampling.seed = std::random_device{}();
-  for (uint32_t choice = 0; choice < job_.choices; ++choice) {
-    options.mask = std::move(masks[choice]);
-    auto id =
-        lease_->submit(*prompt, options, std::make_shared<ChoiceSink>(shared_from_this(), choice));
+  for (size_t i = 0; i < prompts; ++i) {
+    const auto first_choice = static_cast<uint32_t>(i * job_.choices);
+    if (auto done = submit(questions[i], options, first_choice); !done) return done;
+  }
+  return {};
+}
+
+RequestResult<void> ChatRun::submit(Question& question, GenerationOptions options,
+                                    uint32_t first_choice) {
+  options.max_tokens = question.max_tokens;
+  for (uint32_t i = 0; i < job_.choices; ++i) {
+    options.mask = std::move(question.masks[i]);
+    auto id = lease_->submit(question.prompt, options,
+                             std::make_shared<ChoiceSink>(shared_from_this(), first_choice + i));
     if (!id) return tl::unexpected(id.error());
     ++options.sampling.seed;
     std::unique_lock lock(mutex_);
     if (over_) {
       lock.unlock();
       lease_->cancel(*id);
-      break;
+      return {};
     }
     requests_.push_back(*id);
-  }
-  return {};
-}
-
-RequestResult<void> ChatRun::check_tokens() const {
-  const uint32_t vocabulary = lease_->generator().engine().info().vocabulary;
-  const auto check = [&](TokenId token, const char* field) -> RequestResult<void> {
-    if (token >= 0 && static_cast<uint32_t>(token) < vocabulary) return {};
-    return refuse_field(ErrorKind::kInvalid, field,
-                        fmt::format("{} has a token {}, but the model's vocabulary has {}", field,
-                                    token, vocabulary));
-  };
-  for (const TokenId token : job_.prompt_tokens) {
-    if (auto checked = check(token, "prompt"); !checked) return checked;
-  }
-  for (const LogitBias& bias : job_.logit_bias) {
-    if (auto checked = check(bias.token, "logit_bias"); !checked) return checked;
   }
   return {};
 }
@@ -223,28 +220,35 @@ RequestResult<std::shared_ptr<TokenMask>> ChatRun::make_mask() {
                       mask.error().message);
 }
 
-RequestResult<Prompt> ChatRun::make_prompt() {
-  auto prompt = render_prompt(*lease_, job_);
-  if (!prompt) return prompt;
+RequestResult<ChatRun::Question> ChatRun::make_question(size_t index) {
+  auto prompt = render_prompt(*lease_, job_, index);
+  if (!prompt) return tl::unexpected(prompt.error());
   const auto tokens = static_cast<uint32_t>(prompt->tokens.size());
-  const auto given = context_for(*lease_, job_.context_most);
-  if (!given) return tl::unexpected(given.error());
-  const uint32_t context = *given;
-  if (tokens >= context) {
+  const auto context = context_for(*lease_, job_.context_most);
+  if (!context) return tl::unexpected(context.error());
+  if (tokens >= *context) {
+    const std::string which =
+        job_.prompts.size() > 1 ? fmt::format("prompt {}", index) : "the prompt";
     return tl::unexpected(RequestError{
         .kind = ErrorKind::kTooLong,
-        .message = fmt::format("the prompt has {} tokens, but the context holds {} and an answer "
-                               "needs at least one of them",
-                               tokens, context),
+        .message = fmt::format("{} has {} tokens, but the context holds {} and an answer needs at "
+                               "least one of them",
+                               which, tokens, *context),
         .field = job_.messages ? "messages" : "prompt",
         .prompt_tokens = tokens,
-        .context_tokens = context});
+        .context_tokens = *context});
   }
+  Question question{.prompt = std::move(*prompt), .max_tokens = job_.max_tokens, .masks = {}};
   if (job_.context_most > 0) {
-    const uint32_t room = context - tokens;
-    job_.max_tokens = job_.max_tokens == 0 ? room : std::min(job_.max_tokens, room);
+    const uint32_t room = *context - tokens;
+    question.max_tokens = job_.max_tokens == 0 ? room : std::min(job_.max_tokens, room);
   }
-  return prompt;
+  for (uint32_t choice = 0; choice < job_.choices; ++choice) {
+    auto mask = make_mask();
+    if (!mask) return tl::unexpected(mask.error());
+    question.masks.push_back(std::move(*mask));
+  }
+  return question;
 }
 
 bool ChatRun::tell_delta(uint32_t choice, const ChatDelta& delta) {
@@ -256,8 +260,9 @@ bool ChatRun::tell_delta(uint32_t choice, const ChatDelta& delta) {
 void ChatRun::tell_finish(uint32_t choice, const Answer& answer, size_t calls) {
   std::lock_guard lock(mutex_);
   if (over_) return;
-  usage_.prompt_tokens = answer.usage.prompt_tokens;
-  usage_.cached_tokens = std::max(usage_.cached_tokens, answer.usage.cached_tokens);
+  if (choice % job_.choices == 0) usage_.prompt_tokens += answer.usage.prompt_tokens;
+  uint32_t& cached = cached_tokens_[choice / job_.choices];
+  cached = std::max(cached, answer.usage.cached_tokens);
   usage_.answer_tokens += answer.usage.answer_tokens;
   usage_.thinking_tokens += answer.thinking_tokens;
   usage_.prompt_seconds = std::max(usage_.prompt_seconds, answer.usage.prompt_seconds);
@@ -265,6 +270,7 @@ void ChatRun::tell_finish(uint32_t choice, const Answer& answer, size_t calls) {
   reader_->on_finish(choice, finish_of(answer, calls), answer.stop_string);
   if (--choices_left_ > 0) return;
   over_ = true;
+  for (const uint32_t tokens : cached_tokens_) usage_.cached_tokens += tokens;
   reader_->on_end(usage_);
 }
 

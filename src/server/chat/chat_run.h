@@ -21,7 +21,7 @@ namespace hadal {
 
 struct ChatStart {
   std::string model;
-  uint32_t prompt_tokens = 0;
+  uint32_t prompt_tokens = 0;  // of all prompts
 };
 
 struct ChatLogprob {
@@ -52,13 +52,14 @@ enum class ChatFinish : uint8_t {
 };
 
 struct ChatUsage {
-  uint32_t prompt_tokens = 0, cached_tokens = 0;
+  uint32_t prompt_tokens = 0, cached_tokens = 0;  // of all prompts, once each
   uint32_t answer_tokens = 0;                     // of all choices, thinking included
   uint32_t thinking_tokens = 0;                   // of them
   double prompt_seconds = 0, decode_seconds = 0;  // of the slowest choice
 };
 
-// Calls come in this order: on_start; deltas; on_finish once a choice; on_end. Or on_error at any
+// choice: of a job with several prompts those of each follow those of the one before. Calls come in
+// this order: on_start; deltas; on_finish once a choice; on_end. Or on_error at any
 // time, as the last. After cancel() calls may stop.
 class ChatReader {
  public:
@@ -82,9 +83,16 @@ class ChatRun : public std::enable_shared_from_this<ChatRun> {
   ChatRun(ChatJob job, std::shared_ptr<ChatReader> reader);
 
   void begin(RequestResult<ModelLease> lease);
+  // A prompt and what its answers are held to.
+  struct Question {
+    Prompt prompt;
+    uint32_t max_tokens = 0;
+    std::vector<std::shared_ptr<TokenMask>> masks;  // one an answer
+  };
+
   RequestResult<void> submit_all();
-  RequestResult<Prompt> make_prompt();
-  RequestResult<void> check_tokens() const;
+  RequestResult<void> submit(Question& question, GenerationOptions options, uint32_t first_choice);
+  RequestResult<Question> make_question(size_t index);
   RequestResult<std::shared_ptr<TokenMask>> make_mask();
   bool must_call() const { return job_.tool_choice != ChatJob::ToolChoice::kAuto; }
   bool tell_delta(uint32_t choice, const ChatDelta& delta);
@@ -100,6 +108,7 @@ class ChatRun : public std::enable_shared_from_this<ChatRun> {
   std::shared_ptr<ChatReader> reader_;
   std::vector<RequestId> requests_;
   uint32_t choices_left_ = 0;
+  std::vector<uint32_t> cached_tokens_;  // by prompt
   ChatUsage usage_;
   bool over_ = false;  // the reader has heard its last call, or nobody listens
 };

@@ -107,22 +107,9 @@ RequestResult<void> EmbedRun::prepare() {
 }
 
 RequestResult<std::vector<TokenId>> EmbedRun::tokens_of(size_t index, uint32_t context) {
-  const uint32_t vocabulary = lease_->engine().info().vocabulary;
-  std::vector<TokenId> tokens;
-  if (const auto* given = std::get_if<std::vector<TokenId>>(&job_.inputs[index])) {
-    tokens = *given;
-    for (const TokenId token : tokens) {
-      if (token >= 0 && static_cast<uint32_t>(token) < vocabulary) continue;
-      return refuse_field(ErrorKind::kInvalid, job_.field,
-                          fmt::format("{} has a token {}, but the model's vocabulary has {}",
-                                      job_.field, token, vocabulary));
-    }
-  } else {
-    auto prompt =
-        std::as_const(*lease_).generator().raw_prompt(std::get<std::string>(job_.inputs[index]));
-    if (!prompt) return refuse(ErrorKind::kInvalid, "{}", prompt.error().message);
-    tokens = std::move(prompt->tokens);
-  }
+  auto prompt = prompt_of(*lease_, job_.inputs[index], job_.field);
+  if (!prompt) return tl::unexpected(prompt.error());
+  std::vector<TokenId> tokens = std::move(prompt->tokens);
   const auto count = static_cast<uint32_t>(tokens.size());
   const uint32_t most = context - 1;  // the engine keeps one for an answer
   if (count <= most) return tokens;

@@ -12,9 +12,9 @@
 #include <mutex>
 #include <optional>
 #include <string>
-#include <variant>
 #include <vector>
 
+#include "server/chat/prompt_text.h"
 #include "server/chat/vector_text.h"
 #include "server/models/model_pool.h"
 #include "server/request_error.h"
@@ -22,10 +22,8 @@
 namespace hadal {
 
 struct EmbedJob {
-  using Input = std::variant<std::string, std::vector<TokenId>>;
-
   std::string model;  // "": the server's default
-  std::vector<Input> inputs;
+  std::vector<PromptText> inputs;
   const char* field = "input";  // what the client calls them
   bool truncate = false;    // those too long for the context lose their end; else they are errors
   bool unit_length = true;  // divided by their Euclidean norm

@@ -30,23 +30,44 @@ RequestResult<void> check_tools(const ServedModel& model, const ChatJob& job) {
 
 }  // namespace
 
-RequestResult<Prompt> render_prompt(const ServedModel& model, ChatJob& job) {
+RequestResult<Prompt> render_prompt(const ServedModel& model, ChatJob& job, size_t index) {
   if (auto checked = check_tools(model, job); !checked) return tl::unexpected(checked.error());
   const Generator& generator = model.generator();
-  Result<Prompt> prompt = Prompt{};
-  if (job.messages && (generator.has_chat_template() || job.prompt.empty())) {
-    shape_past_calls(*job.messages, generator.chat_template_source());
-    const ChatOptions options{.thinking = job.thinking,
-                              .now_seconds = now_seconds(),
-                              .tools = job.tools.is_array() ? &job.tools : nullptr};
-    prompt = generator.chat_prompt(*job.messages, options);
-  } else if (!job.prompt_tokens.empty()) {
-    prompt->tokens = job.prompt_tokens;
-  } else {
-    prompt = generator.raw_prompt(job.prompt);
+  if (!job.messages || (!generator.has_chat_template() && !job.prompts.empty())) {
+    return prompt_of(model, job.prompts[index], "prompt");
   }
+  shape_past_calls(*job.messages, generator.chat_template_source());
+  const ChatOptions options{.thinking = job.thinking,
+                            .now_seconds = now_seconds(),
+                            .tools = job.tools.is_array() ? &job.tools : nullptr};
+  auto prompt = generator.chat_prompt(*job.messages, options);
   if (!prompt) return refuse(ErrorKind::kInvalid, "{}", prompt.error().message);
   return std::move(*prompt);
+}
+
+RequestResult<Prompt> prompt_of(const ServedModel& model, const PromptText& text,
+                                const char* field) {
+  if (const auto* tokens = std::get_if<std::vector<TokenId>>(&text)) {
+    for (const TokenId token : *tokens) {
+      if (auto checked = check_token(model, token, field); !checked) {
+        return tl::unexpected(checked.error());
+      }
+    }
+    Prompt prompt;
+    prompt.tokens = *tokens;
+    return prompt;
+  }
+  auto prompt = model.generator().raw_prompt(std::get<std::string>(text));
+  if (!prompt) return refuse(ErrorKind::kInvalid, "{}", prompt.error().message);
+  return std::move(*prompt);
+}
+
+RequestResult<void> check_token(const ServedModel& model, TokenId token, const char* field) {
+  const uint32_t vocabulary = model.engine().info().vocabulary;
+  if (token >= 0 && static_cast<uint32_t>(token) < vocabulary) return {};
+  return refuse_field(ErrorKind::kInvalid, field,
+                      fmt::format("{} has a token {}, but the model's vocabulary has {}", field,
+                                  token, vocabulary));
 }
 
 RequestResult<uint32_t> context_for(const ServedModel& model, uint32_t most) {

@@ -10,9 +10,15 @@
 
 namespace hadal {
 
-// Renders and tokenizes; past calls in the job's messages get the shape that the template wants.
-// Errors: the template's own; tools for a model that was not made for them.
-RequestResult<Prompt> render_prompt(const ServedModel& model, ChatJob& job);
+// Renders and tokenizes the messages, or the prompt of that index; past calls in the job's messages
+// get the shape that the template wants. Errors: the template's own; tools for a model that was not
+// made for them.
+RequestResult<Prompt> render_prompt(const ServedModel& model, ChatJob& job, size_t index = 0);
+// A text without a template. field: what the client calls it, for errors.
+RequestResult<Prompt> prompt_of(const ServedModel& model, const PromptText& text,
+                                const char* field);
+// Error: the vocabulary has no such token.
+RequestResult<void> check_token(const ServedModel& model, TokenId token, const char* field);
 
 // Tokens that the context holds where a client wants at most `most` of them (0: all there are).
 // Error: it wants more.

@@ -120,7 +120,7 @@ RequestResult<void> set_keep_alive(Reading& request, const Json& value) {
 }
 
 RequestResult<void> set_prompt(Reading& request, const Json& value) {
-  request.job.prompt = value.get<std::string>();
+  if (value != "") request.job.prompts.emplace_back(value.get<std::string>());
   return {};
 }
 
@@ -263,7 +263,7 @@ RequestResult<OllamaRequest> read_ollama_generate(std::string_view body) {
   auto request = read(*object, with_shared(kGenerateOnly), false);
   if (!request) return tl::unexpected(request.error());
   ChatJob& job = request->job;
-  request->loads_only = job.prompt.empty();
+  request->loads_only = job.prompts.empty();
   if (request->raw) {
     job.parse_thinking = false;
     if (!request->system.empty()) {
@@ -274,7 +274,10 @@ RequestResult<OllamaRequest> read_ollama_generate(std::string_view body) {
     if (!request->system.empty()) {
       job.messages->push_back({{"role", "system"}, {"content", request->system}});
     }
-    job.messages->push_back({{"role", "user"}, {"content", job.prompt}});
+    if (!request->loads_only) {
+      job.messages->push_back(
+          {{"role", "user"}, {"content", std::get<std::string>(job.prompts.front())}});
+    }
   }
   return static_cast<OllamaRequest&&>(*request);
 }

@@ -3,6 +3,7 @@
 #include "server/chat/json_text.h"
 #include "server/dialects/job_fields.h"
 #include "server/dialects/openai_errors.h"
+#include "server/dialects/openai_texts.h"
 #include "server/dialects/wire.h"
 #include "server/limits.h"
 
@@ -12,43 +13,10 @@ namespace {
 constexpr ChatLimits kChatLimits;
 constexpr EmbeddingLimits kLimits;
 
-bool is_token(const Json& value) {
-  return value.is_number_unsigned() && value.get<uint64_t>() <= INT32_MAX;
-}
-
-// One text, as a string or as its tokens; nullopt: it is neither, or empty.
-std::optional<EmbedJob::Input> read_input(const Json& value) {
-  if (value.is_string()) {
-    const auto& text = value.get_ref<const std::string&>();
-    if (text.empty()) return std::nullopt;
-    return text;
-  }
-  if (!value.is_array() || value.empty()) return std::nullopt;
-  std::vector<TokenId> tokens;
-  for (const Json& token : value) {
-    if (!is_token(token)) return std::nullopt;
-    tokens.push_back(token.get<TokenId>());
-  }
-  return tokens;
-}
-
 RequestResult<void> set_input(EmbedJob& job, const Json& value) {
-  const auto wrong = [] {
-    return refuse_field(
-        ErrorKind::kInvalid, "input",
-        fmt::format("input must be a string, a list of token numbers, or a list of 1 to {} such; "
-                    "none of them empty",
-                    kLimits.inputs_max));
-  };
-  const bool many = value.is_array() && !value.empty() && !is_token(value[0]);
-  const Json single = many ? Json() : Json::array({value});
-  const Json& inputs = many ? value : single;
-  if (inputs.size() > kLimits.inputs_max) return wrong();
-  for (const Json& entry : inputs) {
-    auto input = read_input(entry);
-    if (!input) return wrong();
-    job.inputs.push_back(std::move(*input));
-  }
+  auto inputs = read_texts(value, "input", kLimits.inputs_max);
+  if (!inputs) return tl::unexpected(inputs.error());
+  job.inputs = std::move(*inputs);
   return {};
 }
 

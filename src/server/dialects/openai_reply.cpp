@@ -38,8 +38,9 @@ class OpenAiReply : public ChatReader {
   OpenAiReply(const OpenAiRequest& request, std::shared_ptr<Exchange> exchange)
       : chat_(request.chat),
         logprobs_(request.logprobs),
-        choices_(request.job.choices),
-        echo_(request.echo ? request.job.prompt : ""),
+        choices_each_(request.job.choices),
+        choices_(chat_ ? choices_each_ : choices_each_ * request.job.prompts.size()),
+        echoed_(request.echo ? request.job.prompts : std::vector<PromptText>()),
         exchange_(std::move(exchange)),
         id_(random_id(chat_ ? "chatcmpl-" : "cmpl-")),
         created_(std::chrono::duration_cast<std::chrono::seconds>(
@@ -60,9 +61,15 @@ class OpenAiReply : public ChatReader {
     return {{"content", token_logprobs_json(tokens)}};
   }
 
+  // What stands in front of a choice's text.
+  std::string echo(uint32_t choice) const {
+    if (echoed_.empty()) return "";
+    return std::get<std::string>(echoed_[choice / choices_each_]);
+  }
+
   const bool chat_, logprobs_;
-  const uint32_t choices_;
-  const std::string echo_;
+  const size_t choices_each_, choices_;  // of a prompt, of all
+  const std::vector<PromptText> echoed_;
   const std::shared_ptr<Exchange> exchange_;
 
  private:
@@ -126,9 +133,9 @@ class WholeReply : public OpenAiReply {
       }
       choice["message"] = std::move(message);
     } else {
-      choice["text"] = echo_ + answer.text;
+      choice["text"] = echo(index) + answer.text;
     }
-    choice["logprobs"] = logprobs_json(answer.logprobs, echo_.size());
+    choice["logprobs"] = logprobs_json(answer.logprobs, echo(index).size());
     choice["finish_reason"] = finish_word(answer.finish);
     return choice;
   }
@@ -148,13 +155,13 @@ class StreamedReply : public OpenAiReply {
     exchange_->begin({.heartbeat = std::string(kEventStreamHeartbeat)});
     for (uint32_t i = 0; i < choices_; ++i) {
       if (chat_) send(i, {{"role", "assistant"}, {"content", ""}}, nullptr);
-      if (!chat_ && !echo_.empty()) send_text(i, echo_, nullptr);
+      if (const std::string text = echo(i); !text.empty()) send_text(i, text, nullptr);
     }
   }
 
   bool on_delta(uint32_t choice, const ChatDelta& delta) override {
     Choice& told = told_[choice];
-    const Json logprobs = logprobs_json(delta.logprobs, echo_.size() + told.bytes);
+    const Json logprobs = logprobs_json(delta.logprobs, echo(choice).size() + told.bytes);
     for (const ChatTokenLogprobs& token : delta.logprobs) told.bytes += token.chosen.bytes.size();
     if (!chat_) return send_text(choice, delta.text, nullptr, logprobs);
     bool wanted = true;

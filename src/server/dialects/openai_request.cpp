@@ -8,6 +8,7 @@
 #include "server/chat/fields.h"
 #include "server/chat/json_text.h"
 #include "server/dialects/openai_messages.h"
+#include "server/dialects/openai_texts.h"
 #include "server/dialects/openai_tools.h"
 
 namespace hadal {
@@ -184,23 +185,9 @@ RequestResult<void> set_messages(OpenAiRequest& request, const Json& value) {
 }
 
 RequestResult<void> set_prompt(OpenAiRequest& request, const Json& value) {
-  if (value.is_string()) {
-    request.job.prompt = value.get<std::string>();
-    return {};
-  }
-  const auto wrong = [] {
-    return refuse_field(
-        ErrorKind::kInvalid, "prompt",
-        "prompt must be a string, or a list of token numbers; one prompt a request");
-  };
-  if (!value.is_array() || value.empty()) return wrong();
-  if (value.size() == 1 && (value[0].is_string() || value[0].is_array())) {
-    return set_prompt(request, value[0]);
-  }
-  for (const Json& token : value) {
-    if (!token.is_number_unsigned() || token.get<uint64_t>() > INT32_MAX) return wrong();
-    request.job.prompt_tokens.push_back(token.get<TokenId>());
-  }
+  auto prompts = read_texts(value, "prompt", kLimits.prompts_max);
+  if (!prompts) return tl::unexpected(prompts.error());
+  request.job.prompts = std::move(*prompts);
   return {};
 }
 
@@ -333,8 +320,11 @@ RequestResult<OpenAiRequest> read_openai_chat(std::string_view body) {
 RequestResult<OpenAiRequest> read_openai_completion(std::string_view body) {
   auto request = read(body, false, kCompletionFields);
   if (!request) return request;
-  if (request->job.prompt.empty() && request->job.prompt_tokens.empty()) {
+  if (request->job.prompts.empty()) {
     return refuse_field(ErrorKind::kInvalid, "prompt", "the request has no prompt");
+  }
+  if (request->echo && !std::holds_alternative<std::string>(request->job.prompts.front())) {
+    return refuse_field(ErrorKind::kUnsupported, "echo", "echo: only a prompt of text is echoed");
   }
   request->job.parse_thinking = false;
   return request;

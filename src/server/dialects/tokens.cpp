@@ -16,15 +16,14 @@ constexpr ChatLimits kLimits;
 
 struct TokensRequest {
   ChatJob job;
-  bool has_prompt = false;
+  std::vector<TokenId> tokens;
   std::optional<bool> add_special;  // BOS; messages have theirs from the template
   bool token_texts = false;
 };
 using Fields = JobFields<TokensRequest>;
 
 RequestResult<void> set_prompt(TokensRequest& request, const Json& value) {
-  request.job.prompt = value.get<std::string>();
-  request.has_prompt = true;
+  request.job.prompts.emplace_back(value.get<std::string>());
   return {};
 }
 RequestResult<void> set_messages(TokensRequest& request, const Json& value) {
@@ -47,7 +46,7 @@ RequestResult<void> set_tokens(TokensRequest& request, const Json& value) {
     if (!token.is_number_unsigned() || token.get<uint64_t>() > INT32_MAX) {
       return refuse_field(ErrorKind::kInvalid, "tokens", "tokens must be a list of token numbers");
     }
-    request.job.prompt_tokens.push_back(token.get<TokenId>());
+    request.tokens.push_back(token.get<TokenId>());
   }
   return {};
 }
@@ -83,7 +82,8 @@ RequestResult<std::vector<TokenId>> tokens_of(const ServedModel& model, TokensRe
     if (!prompt) return tl::unexpected(prompt.error());
     return std::move(prompt->tokens);
   }
-  auto tokens = model.generator().tokenizer()->encode(request.job.prompt, SpecialTokens::kAsText);
+  auto tokens = model.generator().tokenizer()->encode(
+      std::get<std::string>(request.job.prompts.front()), SpecialTokens::kAsText);
   if (!tokens) return refuse(ErrorKind::kInvalid, "{}", tokens.error().message);
   return std::move(*tokens);
 }
@@ -106,15 +106,14 @@ WebReply tokenized(ServedModel& model, TokensRequest& request) {
 
 WebReply detokenized(ServedModel& model, TokensRequest& request) {
   const Tokenizer& tokenizer = *model.generator().tokenizer();
-  for (const TokenId token : request.job.prompt_tokens) {
+  for (const TokenId token : request.tokens) {
     if (static_cast<uint32_t>(token) < tokenizer.vocabulary_size()) continue;
     return openai_error_reply({.kind = ErrorKind::kInvalid,
                                .message = fmt::format("tokens has {}, but the vocabulary has {}",
                                                       token, tokenizer.vocabulary_size()),
                                .field = "tokens"});
   }
-  return json_reply(
-      {{"prompt", tokenizer.decode(request.job.prompt_tokens, SpecialTokens::kParsed)}});
+  return json_reply({{"prompt", tokenizer.decode(request.tokens, SpecialTokens::kParsed)}});
 }
 
 using Work = WebReply (*)(ServedModel&, TokensRequest&);
@@ -142,7 +141,7 @@ std::vector<Route> token_routes(ModelPool& pool) {
        .handler =
            [&pool](const WebRequest& http, const std::shared_ptr<Exchange>& exchange) {
              auto request = read(http.body, kTokenizeFields);
-             if (request && request->has_prompt == request->job.messages.has_value()) {
+             if (request && request->job.prompts.empty() != request->job.messages.has_value()) {
                request = refuse_field(ErrorKind::kInvalid, "prompt",
                                       "the request must have either a prompt or messages");
              }

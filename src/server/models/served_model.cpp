@@ -60,6 +60,11 @@ ServedModel::~ServedModel() {
 }
 
 RequestResult<QueuePlaces> ServedModel::take_places(uint32_t count) {
+  if (count > answers_max_) {
+    return refuse(ErrorKind::kInvalid,
+                  "the request asks for {} answers, but this server takes at most {} at once",
+                  count, answers_max_);
+  }
   uint32_t before = answers_;
   do {
     if (count > answers_max_ - std::min(before, answers_max_)) {

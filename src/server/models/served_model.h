@@ -52,7 +52,7 @@ class ServedModel {
   const Engine& engine() const { return generator_->engine(); }  // info() and status()
   const SamplingOptions& sampling() const { return sampling_; }
 
-  // Refused (kOverloaded) where the queue is full.
+  // Refused (kOverloaded) where the queue is full; kInvalid: it never has so many.
   RequestResult<QueuePlaces> take_places(uint32_t count);
   // What holds one answer to a JSON Schema (text/grammar/structured_output.h). Not on the engine
   // thread.

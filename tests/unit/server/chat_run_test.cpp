@@ -95,7 +95,7 @@ class KeepingReader : public ChatReader {
 
 ChatJob job(const std::string& prompt, uint32_t max_tokens = 8) {
   ChatJob result;
-  result.prompt = prompt;
+  result.prompts = {prompt};
   result.max_tokens = max_tokens;
   result.parse_thinking = false;
   return result;
@@ -128,6 +128,34 @@ TEST(ChatRun, TellsInOrder) {
   EXPECT_TRUE(becomes_idle(pool));
 }
 
+// Each prompt's answers are those it gets alone, one prompt's behind the other's.
+TEST(ChatRun, SeveralPrompts) {
+  ModelPool pool(tiny_pool());
+  const std::vector<std::string> prompts = {"Once upon a time", "The dog", "Lily"};
+  ChatJob several = job("");
+  several.prompts = {prompts[0], prompts[1], prompts[2]};
+  several.choices = 2;
+  const auto together = std::make_shared<KeepingReader>();
+  ChatRun::start(pool, several, together);
+  ASSERT_TRUE(together->wait());
+  EXPECT_EQ(together->calls.back(), "end");
+  ASSERT_EQ(together->texts.size(), 6u);
+  ASSERT_TRUE(becomes_idle(pool)) << "all places were taken";
+  uint32_t tokens = 0;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    const auto alone = std::make_shared<KeepingReader>();
+    ChatRun::start(pool, job(prompts[i]), alone);
+    ASSERT_TRUE(alone->wait());
+    ASSERT_EQ(alone->texts.size(), 1u);
+    EXPECT_EQ(together->texts[2 * i], alone->texts[0]);
+    EXPECT_EQ(together->texts[2 * i + 1], alone->texts[0]);
+    tokens += alone->usage.prompt_tokens;
+  }
+  EXPECT_EQ(together->usage.prompt_tokens, tokens);
+  EXPECT_EQ(together->usage.answer_tokens, 48u);
+  EXPECT_TRUE(becomes_idle(pool));
+}
+
 TEST(ChatRun, ErrorsHaveTheirKind) {
   ModelPool pool(tiny_pool());
   const auto ask = [&](ChatJob wanted) {
@@ -150,14 +178,23 @@ TEST(ChatRun, ErrorsHaveTheirKind) {
   EXPECT_GE(long_prompt.prompt_tokens, 400u);
   ChatJob many = job("x");
   many.choices = 7;
+  EXPECT_EQ(ask(many).kind, ErrorKind::kInvalid) << "that will never be possible";
+  ASSERT_TRUE(becomes_idle(pool));
+  const auto long_answer = std::make_shared<KeepingReader>();
+  ChatJob others = job("Once", 200);
+  others.choices = 5;
+  auto run = ChatRun::start(pool, others, long_answer);
+  many.choices = 2;
   const RequestError full = ask(many);
   EXPECT_EQ(full.kind, ErrorKind::kOverloaded);
   EXPECT_GT(full.retry_after_seconds, 0u);
+  run->cancel();
+  run.reset();
   ChatJob tools = job("x");
   tools.tools = nlohmann::ordered_json::parse(R"([{"function": {"name": "f"}}])");
   EXPECT_EQ(ask(tools).field, "tools");
   ChatJob tokens = job("");
-  tokens.prompt_tokens = {1, 1 << 30};
+  tokens.prompts = {std::vector<TokenId>{1, 1 << 30}};
   EXPECT_EQ(ask(tokens).field, "prompt");
   ChatJob biased = job("x");
   biased.logit_bias = {{.token = 1 << 30, .bias = 1}};

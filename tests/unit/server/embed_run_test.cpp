@@ -61,7 +61,7 @@ class EmbedRuns : public testing::Test {
                     [&](RequestResult<Embeddings> made) { promise.set_value(std::move(made)); });
     return promise.get_future().get();
   }
-  static EmbedJob job(std::vector<EmbedJob::Input> inputs) {
+  static EmbedJob job(std::vector<PromptText> inputs) {
     EmbedJob job;
     job.inputs = std::move(inputs);
     return job;
@@ -88,7 +88,7 @@ double length(const std::vector<float>& vector) {
 }
 
 TEST_F(EmbedRuns, OneTextAmongManyIsAsAlone) {
-  std::vector<EmbedJob::Input> texts;
+  std::vector<PromptText> texts;
   for (int i = 0; i < 20; ++i) texts.emplace_back(std::string("a") + std::string(i, 'b'));
   EmbedJob many = job(texts);
   many.cache_salt = 9;
@@ -160,10 +160,10 @@ TEST_F(EmbedRuns, WhatCannotBeIsRefused) {
   EXPECT_TRUE(embed(shorter));
   EXPECT_EQ(embed(job({std::vector<TokenId>{1, 1 << 30}})).error().field, "input");
   const std::vector<TokenId> long_text(200, 1);
-  const auto tokens = embed(job(std::vector<EmbedJob::Input>(2000, long_text)));
+  const auto tokens = embed(job(std::vector<PromptText>(2000, long_text)));
   ASSERT_FALSE(tokens);
   EXPECT_NE(tokens.error().message.find("300000 tokens"), std::string::npos);
-  const auto values = embed(job(std::vector<EmbedJob::Input>(70'000, "x")));
+  const auto values = embed(job(std::vector<PromptText>(70'000, "x")));
   ASSERT_FALSE(values);
   EXPECT_NE(values.error().message.find("only 65536"), std::string::npos);
   EXPECT_EQ(watch_->finished, 1u) << "refused before anything is computed";
@@ -179,7 +179,7 @@ TEST_F(EmbedRuns, NothingToSayOnlyLoads) {
 
 TEST_F(EmbedRuns, WhoLeavesFreesTheirPlaces) {
   for (int i = 0; i < 10; ++i) {
-    std::vector<EmbedJob::Input> texts(500, "Once upon a time");
+    std::vector<PromptText> texts(500, "Once upon a time");
     const auto run = EmbedRun::start(pool_, job(texts), [](const auto&) {});
     run->cancel();
   }
@@ -188,7 +188,7 @@ TEST_F(EmbedRuns, WhoLeavesFreesTheirPlaces) {
 }
 
 TEST_F(EmbedRuns, AFullQueueIsToldSo) {
-  std::vector<EmbedJob::Input> texts(2000, "Once upon a time");
+  std::vector<PromptText> texts(2000, "Once upon a time");
   auto first = EmbedRun::start(pool_, job(texts), [](const auto&) {});
   while (pool_.find("tiny")->answers == 0) std::this_thread::yield();
   const auto second = embed(job({"a", "b"}));

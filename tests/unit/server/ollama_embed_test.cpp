@@ -11,7 +11,7 @@ TEST(OllamaEmbed, ReadsARequest) {
           "keep_alive": "5m", "options": {"num_ctx": 99, "temperature": 0, "num_thread": 3}})");
   ASSERT_TRUE(request) << request.error().message;
   EXPECT_EQ(request->job.model, "m:latest");
-  EXPECT_EQ(request->job.inputs, (std::vector<EmbedJob::Input>{"a", "b"}));
+  EXPECT_EQ(request->job.inputs, (std::vector<PromptText>{"a", "b"}));
   EXPECT_TRUE(request->job.truncate);
   EXPECT_TRUE(request->job.unit_length);
   EXPECT_EQ(request->job.dimensions, 64u);
@@ -24,7 +24,7 @@ TEST(OllamaEmbed, ReadsARequest) {
   }
   const auto older = read_ollama_embeddings(R"({"model": "m", "prompt": "a"})");
   ASSERT_TRUE(older) << older.error().message;
-  EXPECT_EQ(older->job.inputs, std::vector<EmbedJob::Input>{"a"});
+  EXPECT_EQ(older->job.inputs, std::vector<PromptText>{"a"});
   EXPECT_FALSE(older->job.unit_length);
 }
 

@@ -49,7 +49,7 @@ TEST(OllamaRequest, ReadsGenerate) {
   const auto raw = read_ollama_generate(R"({"model": "m", "prompt": "hi", "raw": true})");
   ASSERT_TRUE(raw);
   EXPECT_FALSE(raw->job.messages);
-  EXPECT_EQ(raw->job.prompt, "hi");
+  EXPECT_EQ(raw->job.prompts, std::vector<PromptText>{"hi"});
   EXPECT_TRUE(read_ollama_generate(R"({"model": "m"})")->loads_only);
   EXPECT_TRUE(read_ollama_chat(R"({"model": "m", "keep_alive": 0})")->loads_only);
   EXPECT_FALSE(read_ollama_generate(R"({"prompt": "hi"})")) << "no model";

@@ -16,13 +16,13 @@ TEST(OpenAiEmbeddings, ReadsTheFourFormsOfInput) {
   const auto text = read_input(R"("你好")");
   ASSERT_TRUE(text) << text.error().message;
   EXPECT_EQ(text->model, "m");
-  EXPECT_EQ(text->inputs, std::vector<EmbedJob::Input>{"你好"});
+  EXPECT_EQ(text->inputs, std::vector<PromptText>{"你好"});
   EXPECT_TRUE(text->unit_length);
   EXPECT_FALSE(text->truncate);
-  EXPECT_EQ(read_input(R"(["a", "b"])")->inputs, (std::vector<EmbedJob::Input>{"a", "b"}));
-  EXPECT_EQ(read_input("[1, 2]")->inputs, (std::vector<EmbedJob::Input>{Tokens{1, 2}}));
+  EXPECT_EQ(read_input(R"(["a", "b"])")->inputs, (std::vector<PromptText>{"a", "b"}));
+  EXPECT_EQ(read_input("[1, 2]")->inputs, (std::vector<PromptText>{Tokens{1, 2}}));
   EXPECT_EQ(read_input("[[1, 2], [3]]")->inputs,
-            (std::vector<EmbedJob::Input>{Tokens{1, 2}, Tokens{3}}));
+            (std::vector<PromptText>{Tokens{1, 2}, Tokens{3}}));
 }
 
 TEST(OpenAiEmbeddings, WhatIsNoInputIsRefused) {

@@ -266,13 +266,21 @@ TEST(OpenAiRequest, MessagesAreChecked) {
 TEST(OpenAiRequest, ReadsACompletion) {
   const auto request = read_openai_completion(R"({"prompt": "Once", "echo": true})");
   ASSERT_TRUE(request) << request.error().message;
-  EXPECT_EQ(request->job.prompt, "Once");
+  EXPECT_EQ(request->job.prompts, std::vector<PromptText>{"Once"});
   EXPECT_FALSE(request->chat);
   EXPECT_FALSE(request->job.messages);
   const auto tokens = read_openai_completion(R"({"prompt": [1, 2, 3]})");
   ASSERT_TRUE(tokens);
-  EXPECT_EQ(tokens->job.prompt_tokens, (std::vector<TokenId>{1, 2, 3}));
-  for (const char* prompt : {"\"\"", "[]", "[-1]", "[1.5]", "[\"a\", \"b\"]", "[4294967296]", "{}",
+  EXPECT_EQ(tokens->job.prompts, (std::vector<PromptText>{std::vector<TokenId>{1, 2, 3}}));
+  const auto several = read_openai_completion(R"({"prompt": ["a", "b"], "n": 2})");
+  ASSERT_TRUE(several) << several.error().message;
+  EXPECT_EQ(several->job.prompts, (std::vector<PromptText>{"a", "b"}));
+  Json many = {{"prompt", std::vector<std::string>(128, "a")}};
+  EXPECT_TRUE(read_openai_completion(many.dump()));
+  many["prompt"].push_back("a");
+  EXPECT_EQ(read_openai_completion(many.dump()).error().field, "prompt");
+  EXPECT_EQ(read_openai_completion(R"({"prompt": [1], "echo": true})").error().field, "echo");
+  for (const char* prompt : {"\"\"", "[]", "[-1]", "[1.5]", "[\"a\", \"\"]", "[4294967296]", "{}",
                              "3", "null", "[[]]", "[[\"a\", 1]]"}) {
     EXPECT_FALSE(read_openai_completion(fmt::format(R"({{"prompt": {}}})", prompt))) << prompt;
   }

@@ -114,6 +114,8 @@ TEST_F(OpenApi, WhatIsWrittenByHandHasTheServersLimits) {
   constexpr ChatLimits kLimits;
   EXPECT_EQ(schemas["StopString"]["maxLength"], kLimits.stop_string_bytes_max);
   EXPECT_EQ(schemas["StopStrings"]["anyOf"][1]["maxItems"], kLimits.stop_strings_max);
+  EXPECT_EQ(schemas["OpenAiPrompt"]["anyOf"][1]["maxItems"], kLimits.prompts_max);
+  EXPECT_EQ(schemas["OpenAiResponsesInput"]["anyOf"][1]["maxItems"], kLimits.messages_max);
   EXPECT_EQ(schemas["OpenAiEmbeddingInput"]["anyOf"][1]["maxItems"], EmbeddingLimits().inputs_max);
   EXPECT_EQ(schemas["OllamaEmbedInput"]["anyOf"][1]["maxItems"], EmbeddingLimits().inputs_max);
   EXPECT_EQ(schemas["OpenAiLogitBias"]["maxProperties"], kLimits.logit_biases_max);
