@@ -103,10 +103,10 @@ class ResponsesReply : public ChatReader {
     return all;
   }
 
+  // An item counts as open once it is whole: where memory runs out before, none is.
   void open(Item item) {
     if (open_ == item) return;
     close("completed");
-    open_ = item;
     const bool thinks = item == Item::kReasoning;
     Json part = {{"type", thinks ? "reasoning_text" : "output_text"}, {"text", ""}};
     Json shown = {{"id", random_id(thinks ? "rs_" : "msg_")},
@@ -120,10 +120,13 @@ class ResponsesReply : public ChatReader {
       part["logprobs"] = Json::array();
     }
     shown["content"] = Json::array();
-    output_.push_back(shown);
-    tell_item("response.output_item.added");
-    tell("response.content_part.added", place({{"part", part}}));
-    output_.back()["content"].push_back(std::move(part));
+    Json whole = shown;
+    whole["content"].push_back(part);
+    output_.push_back(std::move(whole));
+    open_ = item;
+    tell("response.output_item.added",
+         {{"output_index", output_.size() - 1}, {"item", std::move(shown)}});
+    tell("response.content_part.added", place({{"part", std::move(part)}}));
   }
 
   void append(const std::string& text, const Json& logprobs) {

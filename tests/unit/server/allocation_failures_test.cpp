@@ -23,7 +23,7 @@ Result<OpenedModel> open_tiny(const ModelEntry& entry) {
   std::vector<std::unique_ptr<Device>> devices;
   devices.push_back(std::move(device));
   GeneratorOptions options{.chat_template = kTemplate};
-  options.engine = {.context_tokens = 128, .sequences_max = 4};
+  options.engine = {.context_tokens = 128, .sequences_max = 4, .embeddings = true};
   HADAL_TRY(auto generator, Generator::open(entry.path, std::move(devices), options));
   return OpenedModel{.generator = std::move(generator), .sampling = {.temperature = 0}};
 }
@@ -64,6 +64,11 @@ constexpr Case kCases[] = {
      R"( "options": {"num_predict": 6}})",
      "\"done\":true"},
     {"tokenize", "/tokenize", R"({"prompt": "Once upon a time"})", "\"tokens\""},
+    {"responses", "/v1/responses",
+     R"({"input": [{"role": "user", "content": "Once"}], "max_output_tokens": 6, "stream": true})",
+     "\"usage\""},
+    {"embeddings", "/v1/embeddings", R"({"input": ["Once", "upon", "a", "time", "there"]})",
+     "\"usage\""},
     {"bad_request", "/v1/completions", R"({"prompt": 5, "max_tokens": "six"})", "\"error\""},
     {"models", "/v1/models", "", "\"data\""},
     {"metrics", "/metrics", "", "hadal:"},
