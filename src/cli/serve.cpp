@@ -26,7 +26,7 @@ struct ServeCommand {
   double target_itl_ms = 0;
   int64_t keep_alive = 0;
   std::vector<std::string> allowed_hosts, allowed_origins;
-  std::string tls_certificate, tls_key;
+  std::string tls_certificate, tls_key, access_log;
   bool open_to_all = false, no_sandbox = false;
 };
 
@@ -149,8 +149,16 @@ Result<TlsContext> read_tls(CommandContext& context, const ServeCommand& command
   return std::move(identity.context);
 }
 
+// Null where none is wanted.
+Result<std::shared_ptr<AccessLog>> open_log(CommandContext& context, const ServeCommand& command) {
+  if (command.access_log.empty()) return std::shared_ptr<AccessLog>();
+  return AccessLog::open(
+      {.path = command.access_log,
+       .on_trouble = [&context](const std::string& what) { context.terminal.warn(what); }});
+}
+
 // What other programs change while the server runs is read again.
-void reload(CommandContext& context, const ServeCommand& command, HttpServer& server) {
+void reload_tls(CommandContext& context, const ServeCommand& command, HttpServer& server) {
   const auto tls = read_tls(context, command);
   if (tls && *tls == nullptr) return;
   if (!tls) {
@@ -188,6 +196,9 @@ void give_up_what_is_not_needed(CommandContext& context, const ServeCommand& com
   for (const std::string& file : {command.tls_certificate, command.tls_key}) {
     if (!file.empty()) add_readable(options.readable, file);  // when they are renewed
   }
+  if (!command.access_log.empty() && has_folder_of_its_own(command.access_log)) {
+    options.writable.push_back(std::filesystem::absolute(command.access_log).parent_path());
+  }
   const Sandbox sandbox = enter_sandbox(options);
   if (!sandbox.missing.empty()) {
     context.terminal.say("the sandbox lacks a part: " + sandbox.missing);
@@ -199,7 +210,9 @@ Status serve(CommandContext& context, ServeCommand& command) {
     HADAL_TRY_VOID(apply_json_options(*command.app, command.config));
   }
   raise_descriptor_limit();
-  std::signal(SIGPIPE, SIG_IGN);  // whoever read its notes may end; the server goes on
+  // Whoever read its notes may end, and a file may grow no more; the server goes on.
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
   ServerOptions options;
   HADAL_TRY(options.models, find_models(context, command));
   options.models.answers_max = command.parallel + command.queue;
@@ -229,12 +242,16 @@ Status serve(CommandContext& context, ServeCommand& command) {
                                 ? options.models.models.front().name
                                 : options.models.default_model;
   HADAL_TRY(options.http.tls, read_tls(context, command));
+  HADAL_TRY(options.log, open_log(context, command));
   HttpServer* http = nullptr;
   // In a terminal without anything to read again it means what it always did: the terminal is gone.
-  if (options.http.tls || !context.terminal.notices_are_terminal()) {
+  if (options.http.tls || options.log || !context.terminal.notices_are_terminal()) {
     options.http.reload_signal = SIGHUP;
   }
-  options.http.on_reload = [&] { reload(context, command, *http); };
+  options.http.on_reload = [&, log = options.log] {
+    reload_tls(context, command, *http);
+    if (log) log->reopen();
+  };
   give_up_what_is_not_needed(context, command, options.models);
   HADAL_TRY(const auto server, Server::open(std::move(options)));
   http = &server->http();
@@ -333,6 +350,11 @@ Command add_serve(CLI::App& application, CommandContext& context) {
       ->type_name("FILE");
   app->add_option("--tls-key", command->tls_key, "The certificate's key, a PEM file")
       ->envname("HADAL_TLS_KEY")
+      ->type_name("FILE");
+  app->add_option("--access-log", command->access_log,
+                  "A line of JSON for each request, without what was asked or answered, to this\n"
+                  "file (-: standard output); SIGHUP opens it again. A folder of its own, please")
+      ->envname("HADAL_ACCESS_LOG")
       ->type_name("FILE");
   app->add_flag("--open", command->open_to_all,
                 "Without keys, also let other machines ask: everybody who reaches the port")

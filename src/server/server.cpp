@@ -56,6 +56,9 @@ Result<std::unique_ptr<Server>> Server::open(ServerOptions options) {
         options.http.host);
   }
   HttpServerOptions http = std::move(options.http);
+  const std::shared_ptr<AccessLog> log = std::move(options.log);
+  http.log = log;
+  if (log) log->start();
   HostRules hosts = std::move(options.hosts);
   const auto metrics = std::make_shared<CountAndCharge>(keys);
   options.models.watch = metrics;
@@ -70,8 +73,10 @@ Result<std::unique_ptr<Server>> Server::open(ServerOptions options) {
                                [server = server.get()] { return server->http_->draining(); }));
   append(routes, live_status_routes(server->pool_));
   append(routes, page_routes());
-  append(routes, metrics_routes(server->pool_, metrics,
-                                [server = server.get()] { return server->http_->connections(); }));
+  append(routes, metrics_routes(server->pool_, metrics, [server = server.get(), log] {
+           return DoorFigures{.connections = server->http_->connections(),
+                              .log_lines_lost = log ? log->lost() : 0};
+         }));
   std::vector<DialectErrors> errors = {{"/v1/messages", anthropic_http_error, "AnthropicError"},
                                        {"/api/", ollama_http_error, "OllamaError"},
                                        {"", openai_http_error, "OpenAiError"}};

@@ -12,6 +12,7 @@
 #include "server/access/host_rules.h"
 #include "server/access/key_ring.h"
 #include "server/http/http_server.h"
+#include "server/metrics/access_log.h"
 #include "server/models/model_pool.h"
 
 namespace hadal {
@@ -19,8 +20,9 @@ namespace hadal {
 struct ServerOptions {
   HttpServerOptions http;
   HostRules hosts;
-  std::filesystem::path keys;  // keys.json; "": there never are any
-  bool open_to_all = false;    // whoever reaches the address may ask, if there are no keys
+  std::filesystem::path keys;      // keys.json; "": there never are any
+  bool open_to_all = false;        // whoever reaches the address may ask, if there are no keys
+  std::shared_ptr<AccessLog> log;  // of requests; null: none
   ModelPoolOptions models;
   bool preload = false;  // the default model, before the first request
 };

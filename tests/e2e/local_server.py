@@ -14,13 +14,13 @@ from conftest import CRASH_WORDS, PROGRAM
 
 
 class LocalServer:
-    def __init__(self, hadal, *arguments, wait=True, log=None, trust=None):
+    def __init__(self, hadal, *arguments, wait=True, log=None, trust=None, stdout=subprocess.DEVNULL):
         """trust: a file of certificates that the server's is held to, where it speaks TLS."""
         self.tls = ssl.create_default_context(cafile=trust) if trust else None
         self.log = log or hadal.home.parent / "serve.log"
         self.errors = open(self.log, "wb")
         self.process = subprocess.Popen([PROGRAM, "serve", *map(str, arguments), "--port", "0"], env=hadal.environment,
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.errors)
+                                        stdin=subprocess.DEVNULL, stdout=stdout, stderr=self.errors)
         self.address = self._find(r"hadal serves at (\S+) ")
         self.host, port = self.address.split("://")[1].rsplit(":", 1)
         self.port = int(port)

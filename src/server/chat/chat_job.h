@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "engine/generation.h"
 #include "server/chat/prompt_text.h"
+#include "server/http/request_record.h"
 
 namespace hadal {
 
@@ -46,7 +47,8 @@ struct ChatJob {
   std::optional<uint32_t> thinking_budget;
   bool parse_thinking = true;
 
-  uint64_t cache_salt = 0;  // and fairness key: who asks
+  uint64_t cache_salt = 0;                // and fairness key: who asks
+  std::shared_ptr<RequestRecord> record;  // where its tokens are written down; null: nowhere
 
   // The model's own defaults with what the job says put over them.
   GenerationOptions generation(const SamplingOptions& defaults) const;

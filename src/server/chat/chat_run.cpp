@@ -62,6 +62,10 @@ class ChatRun::ChoiceSink : public AnswerSink {
 
   void on_finish(Answer answer, std::string_view error) override {
     const auto run = std::move(run_);
+    if (RequestRecord* const record = run->job_.record.get()) {
+      if (choice_ % run->job_.choices == 0) record->prompt_tokens += answer.usage.prompt_tokens;
+      record->answer_tokens += answer.usage.answer_tokens;
+    }
     if (answer.reason == FinishReason::kCancelled && enough_) {
       answer.reason = FinishReason::kEndToken;
     }

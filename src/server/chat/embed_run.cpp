@@ -168,6 +168,7 @@ void EmbedRun::take(size_t index, RequestResult<TextEmbedding> embedding) {
 void EmbedRun::done_with_all() {
   std::lock_guard lock(mutex_);
   if (std::exchange(over_, true)) return;
+  if (job_.record) job_.record->prompt_tokens += result_.tokens;
   done_(std::move(result_));
 }
 

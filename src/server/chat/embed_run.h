@@ -16,6 +16,7 @@
 
 #include "server/chat/prompt_text.h"
 #include "server/chat/vector_text.h"
+#include "server/http/request_record.h"
 #include "server/models/model_pool.h"
 #include "server/request_error.h"
 
@@ -28,9 +29,10 @@ struct EmbedJob {
   bool truncate = false;    // those too long for the context lose their end; else they are errors
   bool unit_length = true;  // divided by their Euclidean norm
   VectorForm form = VectorForm::kNumbers;
-  std::optional<uint32_t> dimensions;  // must be the model's width: none can be left out
-  uint32_t context_most = 0;           // a context smaller than the model's; 0: the model's
-  uint64_t cache_salt = 0;             // and fairness key: who asks
+  std::optional<uint32_t> dimensions;     // must be the model's width: none can be left out
+  uint32_t context_most = 0;              // a context smaller than the model's; 0: the model's
+  uint64_t cache_salt = 0;                // and fairness key: who asks
+  std::shared_ptr<RequestRecord> record;  // where its tokens are written down; null: nowhere
 };
 
 struct Embeddings {

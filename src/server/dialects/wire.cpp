@@ -46,12 +46,14 @@ std::string json_list(std::span<const std::string> entries) {
 void start_chat(ModelPool& pool, const WebRequest& request, ChatJob job,
                 std::shared_ptr<ChatReader> reader, Exchange& exchange) {
   job.cache_salt = request.caller.cache_salt;
+  job.record = request.record;
   end_with_client(exchange, ChatRun::start(pool, std::move(job), std::move(reader)));
 }
 
 void start_embed(ModelPool& pool, const WebRequest& request, EmbedJob job, EmbedRun::Done done,
                  Exchange& exchange) {
   job.cache_salt = request.caller.cache_salt;
+  job.record = request.record;
   end_with_client(exchange, EmbedRun::start(pool, std::move(job), std::move(done)));
 }
 

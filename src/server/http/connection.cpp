@@ -150,6 +150,7 @@ class StreamConnection final : public Connection,
     state_ = State::kClosed;
     error_code ignored;
     socket().close(ignored);
+    finish_record(Taken::kPart);
     const auto outbox = std::move(outbox_);
     charge_.reset();
     place_.reset();
@@ -160,6 +161,7 @@ class StreamConnection final : public Connection,
  private:
   enum class State : uint8_t { kGreeting, kIdle, kHead, kBody, kAnswering, kLingering, kClosed };
   static constexpr size_t kReadBytes = 1024, kReadBodyBytes = 64 << 10;
+  static constexpr unsigned kClientLeft = 499;  // in the log, as nginx has it: before any answer
 
   asio::ip::tcp::socket& socket() {
     if constexpr (std::is_same_v<Stream, TlsStream>) {
@@ -254,9 +256,14 @@ class StreamConnection final : public Connection,
     if (error) return close();
     buffer_.commit(asio::buffer_copy(buffer_.prepare(bytes), asio::buffer(incoming_), bytes));
     if (state_ == State::kLingering) buffer_.consume(buffer_.size());
-    if (state_ == State::kIdle) enter(State::kHead, host_.limits().header_seconds);
+    if (state_ == State::kIdle) begin_head();
     if (state_ == State::kHead || state_ == State::kBody) parse();
     read();
+  }
+
+  void begin_head() {
+    enter(State::kHead, host_.limits().header_seconds);
+    begun_ = since_;
   }
 
   void watch() {
@@ -290,6 +297,28 @@ class StreamConnection final : public Connection,
     if (state_ != State::kBody) return;
     if (!charge_->grow_to(parser_->get().body().size())) return refuse_for_room();
     if (parser_->is_done()) dispatch();
+  }
+
+  // Of the request that is being read; also of one that is none.
+  void begin_record() {
+    request_id_ = host_.next_request_id();
+    if (!host_.log()) return;
+    record_ = std::make_shared<RequestRecord>(host_.log());
+    record_->id = request_id_;
+    error_code ignored;
+    record_->client = socket().remote_endpoint(ignored).address().to_string();
+    record_->key = request_.caller.name;
+    record_->method = request_.method;
+    record_->path = route_ != nullptr ? route_->path : request_.path;
+  }
+  enum class Taken : uint8_t { kAll, kPart };
+  void finish_record(Taken taken) {
+    if (!record_) return;
+    const unsigned status = outbox_ ? outbox_->status() : 0;
+    record_->status = status != 0 ? status : kClientLeft;
+    record_->complete = taken == Taken::kAll;
+    record_->seconds = std::chrono::duration<double>(Clock::now() - begun_).count();
+    record_.reset();
   }
 
   // False: the request was refused.
@@ -330,6 +359,7 @@ class StreamConnection final : public Connection,
     auto exchange = std::make_shared<Exchange>(
         open_outbox(), host_.router().error(request_.path, 500, "the request could not be done"));
     place_ = std::move(request_.caller.place);
+    request_.record = record_;
     auto request = std::make_shared<const WebRequest>(std::move(request_));
     charge_.reset();
     if (route_->runs_on == RunsOn::kIoThread) {
@@ -345,8 +375,10 @@ class StreamConnection final : public Connection,
 
   std::shared_ptr<Outbox> open_outbox() {
     enter(State::kAnswering, 0);
+    begin_record();
     Outbox::Options options{.unread_bytes_max = host_.limits().unread_bytes_max,
                             .headers = request_.reply_headers};
+    options.headers.emplace_back("X-Request-Id", request_id_);
     if (parser_ && parser_->is_header_done()) {
       options.http_1_0 = parser_->get().version() < 11;
       options.keep_alive = parser_->is_done() && parser_->keep_alive() && !host_.draining();
@@ -416,6 +448,7 @@ class StreamConnection final : public Connection,
 
   void finish_answer() {
     const bool keep = outbox_->keep_alive() && !host_.draining();
+    finish_record(Taken::kAll);
     outbox_->leave();
     outbox_.reset();
     place_.reset();
@@ -429,7 +462,7 @@ class StreamConnection final : public Connection,
     }
     become_idle();
     if (buffer_.size() > 0) {  // the next request came early
-      enter(State::kHead, host_.limits().header_seconds);
+      begin_head();
       parse();
     }
     if (all_read_ && state_ != State::kAnswering) return close();
@@ -448,8 +481,11 @@ class StreamConnection final : public Connection,
   std::shared_ptr<BodyCharge> charge_;
   std::shared_ptr<void> place_;  // among what its key may have under way
   std::shared_ptr<Outbox> outbox_;
-  std::string out_;  // what is being written
-  size_t sent_ = 0;  // of it
+  std::shared_ptr<RequestRecord> record_;  // from its dispatch, or refusal, to its end
+  std::string request_id_;
+  Clock::time_point begun_;  // its head
+  std::string out_;          // what is being written
+  size_t sent_ = 0;          // of it
   ReaderPatience patience_;
   bool reading_ = false, writing_ = false, watching_ = false;
   bool all_read_ = false;  // the client has ended its half

@@ -16,6 +16,7 @@
 #include <optional>
 #include <string>
 
+#include "server/http/request_record.h"
 #include "server/http/router.h"
 #include "server/http/tls.h"
 #include "server/limits.h"
@@ -54,7 +55,9 @@ class ConnectionHost {
   virtual const Router& router() const = 0;
   virtual const Gate& gate() const = 0;
   virtual std::shared_ptr<SharedBudget> body_budget() = 0;
-  virtual const TlsContext& tls() const = 0;  // for new connections
+  virtual const TlsContext& tls() const = 0;                   // for new connections
+  virtual const std::shared_ptr<RequestLog>& log() const = 0;  // null: none
+  virtual std::string next_request_id() = 0;
   virtual boost::asio::io_context& io() = 0;
   virtual void run_on_worker(std::function<void()> work) = 0;
   virtual bool draining() const = 0;

@@ -8,6 +8,7 @@
 #include <boost/asio/thread_pool.hpp>
 #include <deque>
 #include <new>
+#include <random>
 #include <thread>
 #include <unordered_map>
 
@@ -107,6 +108,10 @@ class HttpServer::State final : public ConnectionHost {
   const TlsContext& tls() const override { return options_.tls; }
   void use_tls(TlsContext tls) {
     if (options_.tls) options_.tls = std::move(tls);
+  }
+  const std::shared_ptr<RequestLog>& log() const override { return options_.log; }
+  std::string next_request_id() override {
+    return fmt::format("req_{:08x}{:08x}", request_ids_of_, ++request_ids_);
   }
   asio::io_context& io() override { return io_; }
   void run_on_worker(std::function<void()> work) override { asio::post(workers_, std::move(work)); }
@@ -238,6 +243,8 @@ class HttpServer::State final : public ConnectionHost {
   asio::signal_set signals_;
   std::unordered_map<Connection*, std::shared_ptr<Connection>> connections_;
   std::atomic<size_t> count_ = 0;
+  const uint32_t request_ids_of_ = std::random_device{}();  // this server and no earlier one
+  uint64_t request_ids_ = 0;
   std::deque<std::weak_ptr<Connection>> handshakes_;  // begun, the oldest first
   std::atomic<bool> draining_ = false;
   bool accepting_ = false, sweeping_ = false, waiting_for_signal_ = false, ended_ = false;

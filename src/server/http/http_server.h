@@ -31,6 +31,7 @@ struct HttpServerOptions {
   TlsContext tls;                           // null: plain HTTP
   int reload_signal = 0;                    // calls on_reload; 0: none does
   std::function<void()> on_reload = [] {};  // on the I/O thread
+  std::shared_ptr<RequestLog> log;          // is told of every request; null: none
   HttpLimits limits;
 };
 

@@ -10,6 +10,8 @@
 
 namespace hadal {
 
+struct RequestRecord;
+
 using WebHeaders = std::vector<std::pair<std::string, std::string>>;
 
 // Who asks, as far as the gate found out (access/).
@@ -28,8 +30,9 @@ struct WebRequest {
   WebHeaders headers;  // names in lower case
   std::string body;
   Caller caller;
-  WebHeaders reply_headers;            // that the gate wants on every answer to it
-  std::shared_ptr<const void> charge;  // holds the body's share of HttpLimits::bodies_bytes_max
+  WebHeaders reply_headers;               // that the gate wants on every answer to it
+  std::shared_ptr<RequestRecord> record;  // null: nobody keeps one
+  std::shared_ptr<const void> charge;     // holds the body's share of HttpLimits::bodies_bytes_max
 
   // The first of that name (in lower case); "": there is none.
   std::string_view header(std::string_view name) const;

@@ -39,6 +39,7 @@ void Outbox::reply(const WebReply& reply) {
   std::string whole = head_text(reply.status, reply.content_type, reply.headers, &length);
   if (!options_.without_body) whole += reply.body;
   pending_ += whole;
+  status_ = reply.status;
   begun_ = ended_ = true;
   wake_if_needed();
 }
@@ -50,6 +51,7 @@ void Outbox::begin(const StreamHead& head) {
   if (!chunked_) keep_alive_ = false;
   heartbeat_ = head.heartbeat;
   pending_ += head_text(200, head.content_type, head.headers, nullptr);
+  status_ = 200;
   begun_ = streams_ = true;
   last_write_ = Clock::now();
   wake_if_needed();
@@ -127,6 +129,11 @@ bool Outbox::done() const {
 bool Outbox::keep_alive() const {
   std::lock_guard lock(mutex_);
   return keep_alive_;
+}
+
+unsigned Outbox::status() const {
+  std::lock_guard lock(mutex_);
+  return status_;
 }
 
 void Outbox::beat(Clock::time_point now, Clock::duration silence) {

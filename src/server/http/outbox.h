@@ -58,6 +58,7 @@ class Outbox {
   bool broken() const;  // the reader is too slow, or the answer broke off
   bool done() const;    // all is taken and written
   bool keep_alive() const;
+  unsigned status() const;  // of the answer; 0: there is none yet
   void beat(Clock::time_point now, Clock::duration silence);
   // Sends what every client passes over (an interim 100 Continue before the answer, a heartbeat in
   // a stream that has one), so that the system of a peer that is gone says so. What is on its way
@@ -79,6 +80,7 @@ class Outbox {
   std::string pending_, heartbeat_;
   size_t in_flight_ = 0;
   Clock::time_point last_write_ = Clock::now();
+  unsigned status_ = 0;
   bool begun_ = false, streams_ = false, ended_ = false, left_ = false, broken_ = false;
   bool chunked_ = false, keep_alive_ = true, woken_ = false;
 };

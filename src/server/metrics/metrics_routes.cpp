@@ -9,14 +9,14 @@ constexpr const char* kPrometheusType = "text/plain; version=0.0.4; charset=utf-
 
 std::vector<Route> metrics_routes(const ModelPool& pool,
                                   std::shared_ptr<const ServerMetrics> metrics,
-                                  std::function<size_t()> connections) {
+                                  std::function<DoorFigures()> door) {
   return {
       {.method = "GET",
        .path = "/metrics",
        .handler =
-           [&pool, metrics, connections](const WebRequest&, std::shared_ptr<Exchange> exchange) {
+           [&pool, metrics, door](const WebRequest&, std::shared_ptr<Exchange> exchange) {
              exchange->reply({.content_type = kPrometheusType,
-                              .body = metrics->text(pool.list(), read_machine(), connections())});
+                              .body = metrics->text(pool.list(), read_machine(), door())});
            },
        .about = {.group = "Server",
                  .summary = "Figures for Prometheus",

@@ -13,6 +13,6 @@ namespace hadal {
 // pool outlives the routes.
 std::vector<Route> metrics_routes(const ModelPool& pool,
                                   std::shared_ptr<const ServerMetrics> metrics,
-                                  std::function<size_t()> connections);
+                                  std::function<DoorFigures()> door);
 
 }  // namespace hadal

@@ -227,7 +227,7 @@ void ServerMetrics::write_answers(Page& page) const {
 }
 
 std::string ServerMetrics::text(const std::vector<ModelStatus>& models,
-                                const MachineFigures& machine, size_t connections) const {
+                                const MachineFigures& machine, const DoorFigures& door) const {
   Page page;
   write_engines(page, models);
   {
@@ -236,7 +236,10 @@ std::string ServerMetrics::text(const std::vector<ModelStatus>& models,
   }
   write_models(page, models);
   page.begin("hadal:http_connections", Type::kGauge, "Connections of clients.");
-  page.sample({}, static_cast<double>(connections));
+  page.sample({}, static_cast<double>(door.connections));
+  page.begin("hadal:access_log_lines_lost_total", Type::kCounter,
+             "Requests that the access log has no line for: its disk is full or too slow.");
+  page.sample({}, static_cast<double>(door.log_lines_lost));
   page.begin("process_start_time_seconds", Type::kGauge, "When the server began, Unix time.");
   page.sample({}, std::chrono::duration<double>(start_.time_since_epoch()).count());
   write_machine(page, machine);

@@ -17,6 +17,11 @@
 
 namespace hadal {
 
+struct DoorFigures {
+  size_t connections = 0;
+  uint64_t log_lines_lost = 0;
+};
+
 class ServerMetrics : public AnswerWatch {
  public:
   ServerMetrics();
@@ -27,7 +32,7 @@ class ServerMetrics : public AnswerWatch {
 
   // The whole page of /metrics.
   std::string text(const std::vector<ModelStatus>& models, const MachineFigures& machine,
-                   size_t connections) const;
+                   const DoorFigures& door) const;
 
  private:
   struct Counts {

@@ -35,13 +35,16 @@ long create_ruleset(const landlock_ruleset_attr* attributes, size_t bytes, uint3
   return syscall(SYS_landlock_create_ruleset, attributes, bytes, flags);
 }
 
+// Of files, no folders, that may be made and written.
+constexpr uint64_t kWrite = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG;
+
 // A path that is not there allows nothing, which is no loss.
-void allow_reading(int ruleset, const std::filesystem::path& path) {
+void allow(int ruleset, const std::filesystem::path& path, uint64_t of_file, uint64_t of_folder) {
   const FileDescriptor file(::open(path.c_str(), O_PATH | O_CLOEXEC));
   struct stat status {};
   if (!file.open() || fstat(file.number(), &status) != 0) return;
   landlock_path_beneath_attr rule{};
-  rule.allowed_access = S_ISDIR(status.st_mode) ? kRead : kReadFile;
+  rule.allowed_access = S_ISDIR(status.st_mode) ? of_folder : of_file;
   rule.parent_fd = file.number();
   syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
 }
@@ -57,8 +60,9 @@ std::string confine_files(const SandboxOptions& options) {
   const FileDescriptor ruleset(
       static_cast<int>(create_ruleset(&attributes, sizeof(attributes.handled_access_fs), 0)));
   if (!ruleset.open()) return "Landlock took no rules: " + std::string(std::strerror(errno));
-  for (const char* path : kAlwaysReadable) allow_reading(ruleset.number(), path);
-  for (const auto& path : options.readable) allow_reading(ruleset.number(), path);
+  for (const char* path : kAlwaysReadable) allow(ruleset.number(), path, kReadFile, kRead);
+  for (const auto& path : options.readable) allow(ruleset.number(), path, kReadFile, kRead);
+  for (const auto& path : options.writable) allow(ruleset.number(), path, 0, kWrite);
   if (syscall(SYS_landlock_restrict_self, ruleset.number(), 0) != 0) {
     return "Landlock does not hold: " + std::string(std::strerror(errno));
   }

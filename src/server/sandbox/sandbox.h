@@ -13,10 +13,12 @@ struct SandboxOptions {
   // Files and folders that may still be read, with all that lies in them. The libraries' and the
   // kernel's own (/usr, /etc, /proc, /sys, /dev) always may.
   std::vector<std::filesystem::path> readable;
+  // Folders in which files may be made and written, but not removed.
+  std::vector<std::filesystem::path> writable;
 };
 
 struct Sandbox {
-  bool files = false;         // Landlock holds: reads as listed, no writes
+  bool files = false;         // Landlock holds: reads and writes as listed
   bool system_calls = false;  // seccomp holds: no exec, ptrace, mount, connect...
   std::string missing;        // what this kernel or this build lacks, for a person; "": nothing
 };

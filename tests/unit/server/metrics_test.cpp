@@ -43,7 +43,7 @@ TEST(ServerMetrics, CountsWhatEndsByReason) {
                      .usage = {.prompt_tokens = 7, .answer_tokens = 3},
                      .seconds = 1});
   metrics.on_finish({.model = "m", .reason = FinishReason::kCancelled, .seconds = 1});
-  const std::string text = metrics.text({}, {}, 5);
+  const std::string text = metrics.text({}, {}, {.connections = 5, .log_lines_lost = 3});
   for (const char* line :
        {"hadal:request_success_total{model_name=\"m\",finished_reason=\"stop\"} 1\n",
         "hadal:request_success_total{model_name=\"m\",finished_reason=\"abort\"} 1\n",
@@ -52,8 +52,8 @@ TEST(ServerMetrics, CountsWhatEndsByReason) {
         "hadal:time_to_first_token_seconds_bucket{model_name=\"m\",le=\"0.1\"} 0\n",
         "hadal:inter_token_latency_seconds_count{model_name=\"m\"} 1\n",
         "hadal:request_decode_time_seconds_count{model_name=\"m\"} 1\n",
-        "hadal:request_generation_tokens_sum{model_name=\"m\"} 3\n",
-        "hadal:http_connections 5\n"}) {
+        "hadal:request_generation_tokens_sum{model_name=\"m\"} 3\n", "hadal:http_connections 5\n",
+        "hadal:access_log_lines_lost_total 3\n"}) {
     EXPECT_NE(text.find(line), std::string::npos) << line << text;
   }
   EXPECT_EQ(text.find("cpu_temperature"), std::string::npos) << "what is not known is not there";

@@ -26,6 +26,7 @@ class SandboxTest : public testing::Test {
     folder_ = mkdtemp(pattern.data());
     fs::create_directories(folder_ / "models");
     fs::create_directories(folder_ / "private");
+    fs::create_directories(folder_ / "log");
     std::ofstream(folder_ / "models/model.gguf") << "m";
     std::ofstream(folder_ / "private/secret") << "s";
   }
@@ -36,7 +37,8 @@ class SandboxTest : public testing::Test {
   int in_sandbox(Work work) {
     const pid_t child = fork();
     if (child == 0) {
-      const Sandbox sandbox = enter_sandbox({.readable = {folder_ / "models", folder_ / "none"}});
+      const Sandbox sandbox = enter_sandbox(
+          {.readable = {folder_ / "models", folder_ / "none"}, .writable = {folder_ / "log"}});
       _exit(work(sandbox));
     }
     int status = 0;
@@ -66,7 +68,7 @@ TEST_F(SandboxTest, SaysWhatIsMissing) {
             0);
 }
 
-TEST_F(SandboxTest, FilesAreReadWhereAllowedAndWrittenNowhere) {
+TEST_F(SandboxTest, FilesAreReadAndWrittenWhereAllowed) {
   if (!has_files()) GTEST_SKIP() << "this kernel has no Landlock";
   const auto error = [this](const fs::path& path, int flags) {
     return in_sandbox([&](const Sandbox&) { return error_of_open(path, flags); });
@@ -78,6 +80,8 @@ TEST_F(SandboxTest, FilesAreReadWhereAllowedAndWrittenNowhere) {
   EXPECT_EQ(error(folder_ / "models/model.gguf", O_RDWR), EACCES);
   EXPECT_EQ(error(folder_ / "models/new", O_WRONLY | O_CREAT), EACCES);
   EXPECT_EQ(error("/tmp/hadal-new", O_WRONLY | O_CREAT), EACCES);
+  EXPECT_EQ(error(folder_ / "log/new", O_WRONLY | O_CREAT | O_APPEND), 0);
+  EXPECT_EQ(error(folder_ / "log/new", O_RDONLY), EACCES);
   EXPECT_EQ(in_sandbox([this](const Sandbox&) {
               return unlink((folder_ / "models/model.gguf").c_str()) == 0 ? 0 : errno;
             }),
