@@ -75,6 +75,13 @@ void CpuOps::experts(const ExpertsArgs& args) {
   parallel(plan.groups.size() * plan.gate_runs, 1, [&](size_t first, size_t last, uint32_t thread) {
     for (size_t run = first; run < last; ++run) gate_run(plan, run, thread);
   });
+  if (plan.inner_digits) {
+    parallel(plan.choices, rows_at_once(plan.inner), [&](size_t first, size_t last, uint32_t) {
+      for (size_t choice = first; choice < last; ++choice) {
+        finish_quantized(plan.tokens_with(choice), plan.inner, plan.hidden, choice);
+      }
+    });
+  }
   parallel(plan.down_runs, 1, [&](size_t first, size_t last, uint32_t thread) {
     for (size_t run = first; run < last; ++run) down_run(plan, run, thread);
   });
@@ -161,7 +168,7 @@ void CpuOps::plan_experts(ExpertsPlan& plan) {
 
 bool CpuOps::reserve_experts(ExpertsPlan& plan) {
   if (plan.group_max > kGemvTokensMax) {
-    plan.panel_bytes = panel_bytes(kernels_, std::max(plan.width, plan.inner));
+    plan.panel_bytes = panel_bytes(kernels_);
   }
   const size_t products = plan.group_max * std::max(2 * plan.gate_rows, plan.down_rows);
   plan.thread_bytes = round_up(plan.panel_bytes + products * sizeof(float), Arena::kLine);
@@ -181,7 +188,7 @@ bool CpuOps::reserve_experts(ExpertsPlan& plan) {
 void CpuOps::gather_place(const ExpertsPlan& plan, size_t place) const {
   const float* in = row_of(plan.args.in, expert_tokens_[place]);
   if (plan.in_digits) {
-    quantize(kernels_, plan.tokens_with(place), in, 0, plan.width, plan.width, plan.in, place);
+    quantize(kernels_, plan.tokens_with(place), in, plan.width, plan.in, place);
   }
   if (plan.in_floats) {
     std::memcpy(plan.in_values + place * plan.width, in, plan.width * sizeof(float));
@@ -208,7 +215,7 @@ void CpuOps::gate_run(const ExpertsPlan& plan, size_t run, uint32_t thread) cons
         plan.inner_digits ? gates + i * rows : plan.hidden_values + choice * plan.inner + first;
     kernels_.swiglu(gates + i * rows, ups + i * rows, rows, to);
     if (!plan.inner_digits) continue;
-    quantize(kernels_, group.count, to, first, rows, plan.inner, plan.hidden, choice);
+    quantize_part(kernels_, group.count, to, first, rows, plan.hidden, choice);
   }
 }
 

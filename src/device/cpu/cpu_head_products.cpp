@@ -47,7 +47,7 @@ void CpuOps::multiply_rows(const HeadProducts& p) {
   const size_t inputs = (p.in_step == 0 ? 1 : p.heads) * tokens;  // head by head
   DigitTokens digits = {};
   std::byte* panels = nullptr;
-  const size_t bytes = tokens <= kGemvTokensMax ? 0 : panel_bytes(kernels_, columns);
+  const size_t bytes = tokens <= kGemvTokensMax ? 0 : panel_bytes(kernels_);
   if (!cut_scratch(scratch_, [&](Arena& arena) {
         panels = arena.take<std::byte>(bytes * pool_.threads());
         if (quantized) digits = take_digits(arena, columns, inputs);
@@ -58,8 +58,8 @@ void CpuOps::multiply_rows(const HeadProducts& p) {
     parallel(inputs, rows_at_once(static_cast<uint32_t>(columns)),
              [&](size_t first, size_t last, uint32_t) {
                for (size_t i = first; i < last; ++i) {
-                 quantize(kernels_, tokens, row_of(p.in, i % tokens) + i / tokens * p.in_step, 0,
-                          columns, columns, digits, i);
+                 quantize(kernels_, tokens, row_of(p.in, i % tokens) + i / tokens * p.in_step,
+                          columns, digits, i);
                }
              });
   }

@@ -4,9 +4,9 @@
 // For quantised weights an activation is a number of two int8 digits. Of few tokens both are always
 // multiplied (about 15 bits): that costs no memory traffic, so decoding hardly feels it. Of many
 // tokens the second product would double the work: there the low digit holds all but the outliers,
-// a block's step is a part of its mean and not of its greatest value, and only outliers have a high
-// digit. With one digit alone, and steps that outliers set, SmolLM2's logits were off by a third of
-// their spread.
+// a block's step is a part of its root mean square and not of its greatest value, and only outliers
+// have a high digit. With one digit alone, and steps that outliers set, SmolLM2's logits were off
+// by a third of their spread.
 #include "base/sizes.h"
 #include "device/cpu/arena.h"
 #include "device/cpu/cpu_ops.h"
@@ -54,7 +54,7 @@ void CpuOps::quantize_rows(const Tensor& in, const Activations& to) {
   parallel(in.rows, rows_at_once(in.columns), [&](size_t first, size_t last, uint32_t) {
     for (size_t token = first; token < last; ++token) {
       const float* values = static_cast<const float*>(in.data) + token * in.row_stride;
-      quantize(kernels_, to.tokens, values, 0, in.columns, in.columns, to.digits, token);
+      quantize(kernels_, to.tokens, values, in.columns, to.digits, token);
     }
   });
 }
@@ -101,7 +101,7 @@ void CpuOps::plan_matmul(const MatmulArgs& args, MatmulPlan& plan) const {
 
 bool CpuOps::reserve_matmul(MatmulPlan& plan) {
   const size_t columns = plan.in.floats.columns;
-  plan.panel_bytes = plan.in.few() ? 0 : panel_bytes(kernels_, plan.quantized ? columns : 0);
+  plan.panel_bytes = plan.in.few() ? 0 : panel_bytes(kernels_);
   return cut_scratch(scratch_, [&](Arena& arena) {
     plan.panels = arena.take<std::byte>(plan.panel_bytes * pool_.threads());
     if (plan.quantized) plan.in.digits = take_digits(arena, columns, plan.in.tokens);

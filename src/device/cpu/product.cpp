@@ -78,10 +78,10 @@ constexpr size_t kRun = 256;  // columns that kernels of quantised weights take 
 // bound by the reading of the weights, and what is answered one token or some guesses at a time
 // stays the same to 15 bits.
 constexpr size_t kFineTokensMax = 8;
-// Less is exacter and dearer: of a bell curve's values one in 15,000 is beyond 5 times the mean,
-// one in 700 beyond 4; models' are, of the steps of four columns that a tile multiplies, 5 to 40%
-// (docs/numbers.md).
-constexpr float kReach = 5;
+// Times the root mean square of a block's values. Less is exacter and dearer: of a bell curve's
+// values one in 15,000 is beyond 4; of models', 2 to 8% of the steps of four columns have one that
+// is.
+constexpr float kReach = 4;
 
 bool takes_digits(QuantType type) {
   return integer_format(type).has_value();
@@ -96,6 +96,8 @@ DigitTokens take_digits(Arena& arena, size_t columns, size_t tokens) {
   digits.crossed_high = arena.take<int8_t>(values);
   digits.crossed_low = arena.take<int8_t>(values);
   digits.steps = arena.take<uint8_t>(values / 32);
+  digits.outliers = arena.take<uint8_t>(values / 4);
+  digits.outlier_counts = arena.take<uint16_t>(tokens * chunks_of(digits.columns));
   digits.scales = arena.take<float>(values / 32);
   digits.sums32 = arena.take<float>(values / 32);
   digits.sums16 = arena.take<float>(values / 16);
@@ -110,6 +112,8 @@ DigitTokens digits_from(const DigitTokens& digits, size_t token) {
           digits.crossed_high + first,
           digits.crossed_low + first,
           digits.steps + first / 32,
+          digits.outliers + first / 4,
+          digits.outlier_counts + token * chunks_of(digits.columns),
           digits.scales + first / 32,
           digits.sums32 + first / 32,
           digits.sums16 + first / 16};
@@ -133,14 +137,43 @@ static void pad_digits(const DigitTokens& digits, size_t columns, size_t token) 
   std::fill_n(digits.sums16 + first / 16, count / 16, 0.0f);
 }
 
-void quantize(const KernelTable& kernels, size_t tokens, const float* in, size_t first,
-              size_t count, size_t columns, const DigitTokens& digits, size_t token) {
+static void list_outliers(const DigitTokens& digits, size_t token) {
+  const uint8_t* steps = digits.steps + token * (digits.columns / 32);
+  uint8_t* list = digits.outliers + token * (digits.columns / 4);
+  uint16_t* counts = digits.outlier_counts + token * chunks_of(digits.columns);
+  for (size_t chunk = 0; chunk < digits.columns; chunk += kChunk) {
+    const size_t width = std::min(kChunk, digits.columns - chunk);
+    uint16_t count = 0;
+    for (size_t first = 0; first < width; first += kSparseBlock) {
+      uint64_t of_block;
+      std::memcpy(&of_block, steps + (chunk + first) / 32, sizeof of_block);
+      for (; of_block != 0; of_block &= of_block - 1) {
+        const size_t step = first / 4 + static_cast<size_t>(__builtin_ctzll(of_block));
+        list[chunk / 4 + count++] = static_cast<uint8_t>(step);
+      }
+    }
+    counts[chunk / kChunk] = count;
+  }
+}
+
+void quantize_part(const KernelTable& kernels, size_t tokens, const float* in, size_t first,
+                   size_t count, const DigitTokens& digits, size_t token) {
   if (tokens <= kGemvTokensMax) {
     kernels.quantize_fine(in, first, count, digits, token);
   } else {
     kernels.quantize_sparse(in, first, count, tokens <= kFineTokensMax ? 0 : kReach, digits, token);
   }
-  if (first + count == columns) pad_digits(digits, columns, token);
+}
+
+void finish_quantized(size_t tokens, size_t columns, const DigitTokens& digits, size_t token) {
+  pad_digits(digits, columns, token);
+  if (tokens > kGemvTokensMax) list_outliers(digits, token);
+}
+
+void quantize(const KernelTable& kernels, size_t tokens, const float* in, size_t columns,
+              const DigitTokens& digits, size_t token) {
+  quantize_part(kernels, tokens, in, 0, columns, digits, token);
+  finish_quantized(tokens, columns, digits, token);
 }
 
 StoredMatrix::StoredMatrix(const KernelTable& kernels, const MappedWeight& weight, uint32_t expert)
@@ -201,10 +234,8 @@ void decode_row(const KernelTable& kernels, QuantType type, const uint8_t* row, 
   }
 }
 
-size_t panel_bytes(const KernelTable& kernels, size_t columns) {
-  return round_up(std::max(kernels.float_panel_bytes,
-                           kernels.integer_panel_bytes_per_column * round_up(columns, kRun)),
-                  Arena::kLine);
+size_t panel_bytes(const KernelTable& kernels) {
+  return round_up(std::max(kernels.float_panel_bytes, kernels.integer_panel_bytes), Arena::kLine);
 }
 
 }  // namespace hadal::cpu

@@ -25,11 +25,15 @@ struct Activations {
 DigitTokens take_digits(Arena& arena, size_t columns, size_t tokens);
 // The same tokens from `token` on.
 DigitTokens digits_from(const DigitTokens& digits, size_t token);
-// Columns [first, first + count) of a token, which has `columns`, in the form that kernels take
-// (table.h) where `tokens` are multiplied together: multiples of 32, of many tokens kSparseBlock.
-// With its last column come zeros behind it, where kernels read whole runs.
-void quantize(const KernelTable& kernels, size_t tokens, const float* in, size_t first,
-              size_t count, size_t columns, const DigitTokens& digits, size_t token);
+// A token of `columns` values in the form that kernels take (table.h) where `tokens` are multiplied
+// together, and zeros behind it, where kernels read whole runs.
+void quantize(const KernelTable& kernels, size_t tokens, const float* in, size_t columns,
+              const DigitTokens& digits, size_t token);
+// The same in parts, which may come from several threads: columns [first, first + count), multiples
+// of 32, of many tokens kSparseBlock; then, behind all of them, what is left to do.
+void quantize_part(const KernelTable& kernels, size_t tokens, const float* in, size_t first,
+                   size_t count, const DigitTokens& digits, size_t token);
+void finish_quantized(size_t tokens, size_t columns, const DigitTokens& digits, size_t token);
 
 // One expert's matrix with the kernels of its format.
 class StoredMatrix {
@@ -62,7 +66,7 @@ class StoredMatrix {
 void decode_row(const KernelTable& kernels, QuantType type, const uint8_t* row, size_t columns,
                 float* values);
 
-// What a thread's gemm of a matrix with so many columns unpacks into, a multiple of a cache line.
-size_t panel_bytes(const KernelTable& kernels, size_t columns);
+// What a thread's gemm unpacks into, a multiple of a cache line.
+size_t panel_bytes(const KernelTable& kernels);
 
 }  // namespace hadal::cpu

@@ -187,7 +187,9 @@ void multiply_float_tile(const float* panel, const FloatTokens& x, size_t first_
   Floats totals[kPanelVectors][kTokens];
   multiply_float_panel<kTokens>(panel, kPanelRows, in, columns, totals);
   for (int t = 0; t < kTokens; ++t) {
-    store_tile(totals, t, first_token + t, rows, first_row, to);
+    Floats of_token[kPanelVectors];
+    for (int v = 0; v < kPanelVectors; ++v) of_token[v] = totals[v][t];
+    store_token(of_token, first_token + t, rows, first_row, to);
   }
 }
 

@@ -2,8 +2,10 @@
 // of the accumulators is a row: no sums across lanes, and one load of weights serves a tile of
 // tokens. A body: included by kernels_*.cpp after their vector types.
 //
-// A panel: bytes [columns / 4][kPanelRows][4], then scales [columns / group][kPanelRows], then
-// minimums of the same shape, added, where the format has them.
+// A panel has kChunk columns at most, so that it stays in the first-level cache while all tokens
+// pass, as their digits of these columns stay in the second while all panels do. It is bytes
+// [columns / 4][kPanelRows][4], then scales [columns / group][kPanelRows], then minimums of the
+// same shape, added, where the format has them.
 #pragma once
 
 #include "device/cpu/kernels/formats.h"
@@ -20,10 +22,10 @@ struct Panel {
   uint8_t* bytes;
   float* scales;
   float* minimums;
-  Panel(uint8_t* memory, size_t columns)
+  explicit Panel(uint8_t* memory)
       : bytes(memory),
-        scales(reinterpret_cast<float*>(memory + columns * kPanelRows)),
-        minimums(scales + columns / F::kGroup * kPanelRows) {}
+        scales(reinterpret_cast<float*>(memory + kChunk * kPanelRows)),
+        minimums(scales + kChunk / F::kGroup * kPanelRows) {}
 };
 
 template <class F>
@@ -41,17 +43,22 @@ inline void unpack_scales(const uint8_t* run, int parts, size_t first_group, siz
   if (F::kMinimums) put(scales.minimum, _mm256_set1_ps(-0.0f), panel.minimums);
 }
 
-// Rows first_row .. of w; behind its last row the last one stands in, and nobody reads the result.
+// A chunk of rows first_row .. of w, the columns from `first_column` on; behind its last row the
+// last one stands in, and nobody reads the result.
 template <class F>
-void unpack_panel(const WeightRows& w, size_t first_row, const Panel<F>& panel) {
+void unpack_panel(const WeightRows& w, size_t first_row, size_t first_column,
+                  const Panel<F>& panel) {
+  const size_t start = first_column / 256 * kRunBytes<F>;
+  const size_t whole = w.row_bytes - start, most = kChunk / 256 * kRunBytes<F>;
+  const size_t bytes = whole < most ? whole : most;
   for (size_t eight = 0; eight < kPanelRows; eight += 8) {
     const uint8_t* rows[8];
     for (size_t i = 0; i < 8; ++i) {
       const size_t row = first_row + eight + i;
-      rows[i] = w.data + (row < w.rows ? row : w.rows - 1) * w.row_bytes;
+      rows[i] = w.data + (row < w.rows ? row : w.rows - 1) * w.row_bytes + start;
     }
-    for (size_t r = 0, at = 0; at < w.row_bytes; ++r, at += kRunBytes<F>) {
-      const size_t left = w.row_bytes - at;
+    for (size_t r = 0, at = 0; at < bytes; ++r, at += kRunBytes<F>) {
+      const size_t left = bytes - at;
       const int parts = left < kRunBytes<F> ? static_cast<int>(left / F::kBytes) : 8;
       for (size_t i = 0; i < 8; ++i) {
         const auto* next = reinterpret_cast<const char*>(rows[i] + at + 8 * w.row_bytes);
@@ -89,6 +96,16 @@ template <int kTokens>
 using TileInts = WideInts[kPanelVectors][kTokens];
 template <int kTokens>
 using TileFloats = Floats[kPanelVectors][kTokens];
+
+// Of four columns: weights . digits, four products a lane.
+template <class F>
+inline WideInts dot_four(WideInts weights, WideInts digits) {
+#if defined(__AVX512VNNI__)
+  return dot_bytes(zero_ints(), weights, digits);
+#else
+  return add_pairs(zero_ints(), multiply_bytes<F::kSigned>(weights, digits));
+#endif
+}
 
 // The integer products of a group for a tile: sums[v][t] (int32 lanes) += weights . digits, which
 // are those of the tile's first token and, `stride` behind, of each next. Inlined by force: the
@@ -131,42 +148,6 @@ template <class F, int kTokens>
 #endif
 }
 
-// The same of the four columns of some steps, a bit each.
-template <class F, int kTokens>
-[[gnu::always_inline]] inline void multiply_steps(uint32_t steps, const uint8_t* weights,
-                                                  const int8_t* digits, size_t stride,
-                                                  TileInts<kTokens>& sums) {
-  for (; steps != 0; steps &= steps - 1) {
-    const auto step = static_cast<size_t>(__builtin_ctz(steps));
-    WideInts w[kPanelVectors];
-    for (int v = 0; v < kPanelVectors; ++v) {
-      w[v] = load_ints(weights + (step * kPanelRows + v * Floats::kWidth) * 4);
-    }
-    for (int t = 0; t < kTokens; ++t) {
-      const WideInts x = broadcast_ints(load_u32(digits + t * stride + step * 4));
-      for (int v = 0; v < kPanelVectors; ++v) {
-#if defined(__AVX512VNNI__)
-        sums[v][t] = dot_bytes(sums[v][t], w[v], x);
-#else
-        sums[v][t] = add_pairs(sums[v][t], multiply_bytes<F::kSigned>(w[v], x));
-#endif
-      }
-    }
-  }
-}
-
-// Which steps of a block have a high digit in any of a tile's tokens: a byte for each 32 columns.
-template <int kTokens>
-inline uint64_t steps_of(const DigitTokens& x, size_t first_token, size_t block) {
-  uint64_t steps = 0;
-  for (int t = 0; t < kTokens; ++t) {
-    uint64_t of_token;
-    memcpy(&of_token, x.steps + (first_token + t) * (x.columns / 32) + block * 8, 8);
-    steps |= of_token;
-  }
-  return steps;
-}
-
 // Sums start at what the offset takes from them: starts[t][g], of each token's group. An offset is
 // a power of two.
 template <class F, int kTokens>
@@ -190,37 +171,30 @@ struct TileStarts {
 };
 
 // A block's products, without the scales of the tokens: sums += ... `groups` of it are there.
-template <class F, int kTokens>
+// kBoth: with both digits; else with the low one alone.
+template <class F, bool kBoth, int kTokens>
 [[gnu::always_inline]] inline void multiply_block(const Panel<F>& panel, const DigitTokens& x,
                                                   size_t first_token, size_t block, size_t groups,
                                                   TileFloats<kTokens>& sums) {
-  constexpr size_t kGroups = kSparseBlock / F::kGroup, kSteps = F::kGroup / 4;
+  constexpr size_t kGroups = kSparseBlock / F::kGroup;
   const size_t first = first_token * x.columns + block * kSparseBlock;
   const size_t stride = x.columns / F::kGroup;
   const float* group_sums =
       (F::kGroup == 32 ? x.sums32 : x.sums16) + first_token * stride + block * kGroups;
   const TileStarts<F, kTokens> starts(group_sums, stride);
-  uint64_t steps = steps_of<kTokens>(x, first_token, block);
-  for (size_t g = 0; g < groups; ++g, steps >>= kSteps) {
+  for (size_t g = 0; g < groups; ++g) {
     const uint8_t* weights = panel.bytes + (block * kGroups + g) * F::kGroup * kPanelRows;
     TileInts<kTokens> products;
-    const uint32_t great = steps & ((1u << kSteps) - 1);
-    if (great != 0) {
+    if (kBoth) {
       for (int v = 0; v < kPanelVectors; ++v) {
         for (int t = 0; t < kTokens; ++t) products[v][t] = zero_ints();
       }
-      multiply_steps<F, kTokens>(great, weights, x.high + first + g * F::kGroup, x.columns,
-                                 products);
-      for (int t = 0; t < kTokens; ++t) {
-        const WideInts start = starts.at(t, g);
-        for (int v = 0; v < kPanelVectors; ++v) {
-          products[v][t] = add_ints(shift_left<kDigitBits>(products[v][t]), start);
-        }
-      }
-    } else {
-      for (int t = 0; t < kTokens; ++t) {
-        const WideInts start = starts.at(t, g);
-        for (int v = 0; v < kPanelVectors; ++v) products[v][t] = start;
+      multiply_group<F, kTokens>(weights, x.high + first + g * F::kGroup, x.columns, products);
+    }
+    for (int t = 0; t < kTokens; ++t) {
+      const WideInts start = starts.at(t, g);
+      for (int v = 0; v < kPanelVectors; ++v) {
+        products[v][t] = kBoth ? add_ints(shift_left<kDigitBits>(products[v][t]), start) : start;
       }
     }
     multiply_group<F, kTokens>(weights, x.low + first + g * F::kGroup, x.columns, products);
@@ -238,7 +212,34 @@ template <class F, int kTokens>
   }
 }
 
-template <class F, int kTokens>
+inline size_t outliers_of(const DigitTokens& x, size_t token) {
+  return x.outlier_counts[token * chunks_of(x.columns)];
+}
+
+// The high digits of a token, which few steps have: totals[v] += theirs.
+template <class F>
+inline void add_outliers(const Panel<F>& panel, const DigitTokens& x, size_t token,
+                         Floats (&totals)[kPanelVectors]) {
+  const uint8_t* steps = x.outliers + token * (x.columns / 4);
+  const int8_t* digits = x.high + token * x.columns;
+  const float* scales = x.scales + token * (x.columns / 32);
+  Floats sums[kPanelVectors];
+  for (Floats& sum : sums) sum = zeros();
+  for (size_t i = 0, count = outliers_of(x, token); i < count; ++i) {
+    const size_t step = steps[i], column = step * 4;
+    const WideInts four = broadcast_ints(load_u32(digits + column));
+    const Floats scale = broadcast(scales[column / kSparseBlock * (kSparseBlock / 32)]);
+    for (int v = 0; v < kPanelVectors; ++v) {
+      const WideInts w = load_ints(panel.bytes + (step * kPanelRows + v * Floats::kWidth) * 4);
+      const float* of_weights = panel.scales + column / F::kGroup * kPanelRows + v * Floats::kWidth;
+      sums[v] = multiply_add(to_floats(dot_four<F>(w, four)), scale * load(of_weights), sums[v]);
+    }
+  }
+  const Floats place = broadcast(1 << kDigitBits);
+  for (int v = 0; v < kPanelVectors; ++v) totals[v] = multiply_add(sums[v], place, totals[v]);
+}
+
+template <class F, bool kBoth, int kTokens>
 void multiply_tile(const Panel<F>& panel, size_t columns, const DigitTokens& x, size_t first_token,
                    size_t rows, size_t first_row, const Destination& to) {
   constexpr size_t kGroups = kSparseBlock / F::kGroup;
@@ -253,7 +254,8 @@ void multiply_tile(const Panel<F>& panel, size_t columns, const DigitTokens& x, 
     for (int v = 0; v < kPanelVectors; ++v) {
       for (int t = 0; t < kTokens; ++t) sums[v][t] = zeros();
     }
-    multiply_block<F, kTokens>(panel, x, first_token, block, left < kGroups ? left : kGroups, sums);
+    multiply_block<F, kBoth, kTokens>(panel, x, first_token, block, left < kGroups ? left : kGroups,
+                                      sums);
     for (int t = 0; t < kTokens; ++t) {
       const Floats scale = broadcast(x.scales[(first_token + t) * (x.columns / 32) + block * 8]);
       for (int v = 0; v < kPanelVectors; ++v) {
@@ -262,27 +264,63 @@ void multiply_tile(const Panel<F>& panel, size_t columns, const DigitTokens& x, 
     }
   }
   for (int t = 0; t < kTokens; ++t) {
-    store_tile(totals, t, first_token + t, rows, first_row, to);
+    Floats of_token[kPanelVectors];
+    for (int v = 0; v < kPanelVectors; ++v) of_token[v] = totals[v][t];
+    if (!kBoth) add_outliers<F>(panel, x, first_token + t, of_token);
+    store_token(of_token, first_token + t, rows, first_row, to);
   }
 }
 
+// An outlier's step takes as long as so many steps of a tile in which all tokens have both digits.
+constexpr size_t kOutlierCost = 5;
+
+template <class F, int kTokens>
+void multiply_tokens(const Panel<F>& panel, size_t columns, const DigitTokens& x,
+                     size_t first_token, size_t rows, size_t first_row, const Destination& to) {
+  size_t outliers = 0;
+  for (int t = 0; t < kTokens; ++t) outliers += outliers_of(x, first_token + t);
+  if (outliers * kOutlierCost < kTokens * (columns / 4)) {
+    multiply_tile<F, false, kTokens>(panel, columns, x, first_token, rows, first_row, to);
+  } else {
+    multiply_tile<F, true, kTokens>(panel, columns, x, first_token, rows, first_row, to);
+  }
+}
+
+// The tokens' columns from `first` on.
+inline DigitTokens columns_from(DigitTokens x, size_t first) {
+  x.high += first;
+  x.low += first;
+  x.scales += first / 32;
+  x.sums32 += first / 32;
+  x.sums16 += first / 16;
+  x.outliers += first / 4;
+  x.outlier_counts += first / kChunk;
+  return x;
+}
+
 template <class F>
-void integer_gemm(const WeightRows& w, const DigitTokens& x, size_t tokens, uint8_t* memory,
-                  const Destination& to) {
-  const Panel<F> panel(memory, x.columns);
-  const size_t columns = w.row_bytes / F::kBytes * (F::kSuper ? 256 : 32);
-  for (size_t first_row = 0; first_row < w.rows; first_row += kPanelRows) {
-    unpack_panel<F>(w, first_row, panel);
-    const size_t left = w.rows - first_row;
-    const size_t rows = left < kPanelRows ? left : kPanelRows;
-    size_t token = 0;
-    for (; token + kTileTokens <= tokens; token += kTileTokens) {
-      multiply_tile<F, kTileTokens>(panel, columns, x, token, rows, first_row, to);
+void integer_gemm(const WeightRows& w, const DigitTokens& all, size_t tokens, uint8_t* memory,
+                  const Destination& whole) {
+  const Panel<F> panel(memory);
+  const size_t width = w.row_bytes / F::kBytes * (F::kSuper ? 256 : 32);
+  for (size_t first = 0; first < width; first += kChunk) {
+    const size_t columns = width - first < kChunk ? width - first : kChunk;
+    const DigitTokens x = columns_from(all, first);
+    Destination to = whole;
+    if (first != 0) to.bias = nullptr, to.add = true;
+    for (size_t first_row = 0; first_row < w.rows; first_row += kPanelRows) {
+      unpack_panel<F>(w, first_row, first, panel);
+      const size_t left = w.rows - first_row;
+      const size_t rows = left < kPanelRows ? left : kPanelRows;
+      size_t token = 0;
+      for (; token + kTileTokens <= tokens; token += kTileTokens) {
+        multiply_tokens<F, kTileTokens>(panel, columns, x, token, rows, first_row, to);
+      }
+      for (; token + 2 <= tokens; token += 2) {
+        multiply_tokens<F, 2>(panel, columns, x, token, rows, first_row, to);
+      }
+      if (token < tokens) multiply_tokens<F, 1>(panel, columns, x, token, rows, first_row, to);
     }
-    for (; token + 2 <= tokens; token += 2) {
-      multiply_tile<F, 2>(panel, columns, x, token, rows, first_row, to);
-    }
-    if (token < tokens) multiply_tile<F, 1>(panel, columns, x, token, rows, first_row, to);
   }
 }
 

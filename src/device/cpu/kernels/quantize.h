@@ -14,6 +14,10 @@ inline float greatest8(__m256 a) {
   return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
 }
 
+inline float root(float x) {
+  return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x)));
+}
+
 inline int sum8(__m256i words) {
   __m128i s = _mm_add_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
   s = _mm_add_epi32(s, _mm_unpackhi_epi64(s, s));
@@ -67,19 +71,30 @@ void quantize_fine(const float* in, size_t first, size_t count, const DigitToken
   for (size_t g = 0; g < count / 32; ++g) quantize_group(in + g * 32, out, first_group + g);
 }
 
+// Values of so many means count as that many in a block's mean square: a few great ones, which have
+// high digits anyway, should not widen the step of all others.
+constexpr float kCut = 8;
+
 void quantize_block(const float* in, size_t count, float reach, const DigitTokens& out,
                     size_t first_group) {
   const __m256 no_sign = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
+  const auto size_at = [&](size_t i) { return _mm256_and_ps(_mm256_loadu_ps(in + i), no_sign); };
   __m256 greatest = _mm256_setzero_ps(), total = _mm256_setzero_ps();
   for (size_t i = 0; i < count; i += 8) {
-    const __m256 size = _mm256_and_ps(_mm256_loadu_ps(in + i), no_sign);
+    const __m256 size = size_at(i);
     greatest = _mm256_max_ps(greatest, size);
     total = _mm256_add_ps(total, size);
+  }
+  const __m256 cut = _mm256_set1_ps(kCut * sum8(total) / static_cast<float>(count));
+  __m256 squares = _mm256_setzero_ps();
+  for (size_t i = 0; i < count; i += 8) {
+    const __m256 size = _mm256_min_ps(size_at(i), cut);
+    squares = _mm256_fmadd_ps(size, size, squares);
   }
   // The greatest value becomes a whole number, so that one which is alone stays exact.
   constexpr float kMost = 127 << kDigitBits;
   const float most = greatest8(greatest);
-  const float low_most = sum8(total) / static_cast<float>(count) * reach;
+  const float low_most = root(sum8(squares) / static_cast<float>(count)) * reach;
   const float wanted = most > low_most ? 127 * (most / low_most) : 127;
   float number;
   _mm_store_ss(&number, _mm_round_ss(_mm_setzero_ps(), _mm_set_ss(wanted < kMost ? wanted : kMost),

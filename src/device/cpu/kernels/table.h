@@ -44,13 +44,17 @@ enum FloatFormat : int { kFloat_F32, kFloat_F16, kFloat_BF16, kFloat_F8, kFloatF
 //
 // Sparse, for gemm: a scale for each kSparseBlock values, such that the low digit alone holds all
 // but the rare great ones; the high digit is 0 but for those, and only the steps of four columns
-// that have one are multiplied a second time.
+// that have one, listed token by token, are multiplied a second time.
 //
 // Crossed order: of each 128 columns the first halves of the four groups of 32, then the second
 // ones. So 16 bytes each of four blocks of four-bit values, which lie so in most files, meet their
 // digits after one mask and after one shift.
 constexpr int kDigitBits = 7;
 constexpr size_t kSparseBlock = 256;
+constexpr size_t kChunk = 1024;  // columns that a gemm takes at once; its steps count to 255
+constexpr size_t chunks_of(size_t columns) {
+  return (columns + kChunk - 1) / kChunk;
+}
 struct DigitTokens {
   size_t columns;        // those of the weights, rounded up to 256; what is behind them is 0
   int8_t* high;          // [tokens][columns], in -127 .. 127
@@ -58,7 +62,11 @@ struct DigitTokens {
   int8_t* crossed_high;  // fine: the same in crossed order
   int8_t* crossed_low;
   uint8_t* steps;  // sparse: [tokens][columns / 32]: bit i: columns 4 i .. have a high digit
-  float* scales;   // [tokens][columns / 32]; sparse: a block's stands at its first 32
+  // sparse: [tokens][columns / 4]: of each kChunk columns those steps, counted from its first, and
+  // how many: [tokens][chunks_of(columns)]
+  uint8_t* outliers;
+  uint16_t* outlier_counts;
+  float* scales;  // [tokens][columns / 32]; sparse: a block's stands at its first 32
   // [tokens][columns / 32]: the sum of a group's values, which minimums and offsets multiply;
   // sparse: of its numbers, without the scale
   float* sums32;
@@ -90,7 +98,7 @@ struct IntegerKernels {
   // once.
   void (*gemv)(const WeightRows&, const DigitTokens&, size_t tokens, const Destination&);
   // Many tokens, sparse: panels of KernelTable::panel_rows rows are unpacked into `panel`
-  // (integer_panel_bytes_per_column * columns bytes, 64-aligned), then multiplied with all tokens.
+  // (integer_panel_bytes, 64-aligned), then multiplied with all tokens.
   void (*gemm)(const WeightRows&, const DigitTokens&, size_t tokens, uint8_t* panel,
                const Destination&);
   // One row's values; columns: a multiple of the block.
@@ -161,15 +169,16 @@ struct KernelTable {
   IntegerKernels integer[kIntegerFormats];
   FloatKernels floating[kFloatFormats];
   size_t panel_rows;
-  size_t integer_panel_bytes_per_column;
+  size_t integer_panel_bytes;
   size_t float_panel_bytes;
 
   // Columns first .. first + count (multiples of 32) of one token, to their places in the arrays
   // of `out`. What lies behind a token's last column is not touched.
   void (*quantize_fine)(const float* in, size_t first, size_t count, const DigitTokens& out,
                         size_t token);
-  // The same; `first` is a multiple of kSparseBlock. Values of more than `reach` times the mean of
-  // their block, without sign, have a high digit; 0: all have, with 15 bits for the greatest.
+  // The same; `first` is a multiple of kSparseBlock. Values of more than `reach` times their
+  // block's root mean square (of values cut to a bound: quantize.h), without sign, have a high
+  // digit; 0: all have, with 15 bits for the greatest.
   void (*quantize_sparse)(const float* in, size_t first, size_t count, float reach,
                           const DigitTokens& out, size_t token);
 

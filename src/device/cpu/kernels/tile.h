@@ -10,14 +10,13 @@ using namespace hadal::cpu;
 constexpr size_t kPanelRows = kPanelVectors * Floats::kWidth;
 
 // One token's column of a tile to its place: `rows` of the panel's rows are real.
-template <int kTokens>
-inline void store_tile(const Floats (&totals)[kPanelVectors][kTokens], int t, size_t token,
-                       size_t rows, size_t first_row, const Destination& to) {
+inline void store_token(const Floats (&totals)[kPanelVectors], size_t token, size_t rows,
+                        size_t first_row, const Destination& to) {
   float* out = to.out + token * to.stride + first_row;
   const float* bias = to.bias == nullptr ? nullptr : to.bias + first_row;
   if (rows == kPanelRows) {
     for (int v = 0; v < kPanelVectors; ++v) {
-      Floats total = totals[v][t];
+      Floats total = totals[v];
       if (bias != nullptr) total = total + load(bias + v * Floats::kWidth);
       if (to.add) total = total + load(out + v * Floats::kWidth);
       store(out + v * Floats::kWidth, total);
@@ -25,7 +24,7 @@ inline void store_tile(const Floats (&totals)[kPanelVectors][kTokens], int t, si
     return;
   }
   float values[kPanelRows];
-  for (int v = 0; v < kPanelVectors; ++v) store(values + v * Floats::kWidth, totals[v][t]);
+  for (int v = 0; v < kPanelVectors; ++v) store(values + v * Floats::kWidth, totals[v]);
   for (size_t r = 0; r < rows; ++r) {
     float total = values[r];
     if (bias != nullptr) total += bias[r];
