@@ -68,6 +68,12 @@ void add_bos(const Tokenizer& tokenizer, std::vector<TokenId>& tokens) {
   if (tokens.empty() || tokens.front() != *bos) tokens.insert(tokens.begin(), *bos);
 }
 
+bool too_long(const Tokenizer& tokenizer, size_t bytes, uint32_t tokens_max, Prompt& prompt) {
+  const uint64_t least = tokenizer.least_tokens(bytes);
+  if (least > tokens_max) prompt.tokens_least = least;
+  return least > tokens_max;
+}
+
 }  // namespace
 
 Result<Prompt> make_chat_prompt(const ChatTemplate& chat_template, const Tokenizer& tokenizer,
@@ -92,6 +98,9 @@ Result<Prompt> make_chat_prompt(const ChatTemplate& chat_template, const Tokeniz
     if (!has_switch || rendered.opens_thinking()) close_thinking(rendered);
   }
   Prompt prompt;
+  size_t bytes = 0;
+  for (const TextPiece& piece : rendered.pieces) bytes += piece.text.size();
+  if (too_long(tokenizer, bytes, options.tokens_max, prompt)) return prompt;
   HADAL_TRY(prompt.tokens, tokenizer.encode(rendered.pieces));
   add_bos(tokenizer, prompt.tokens);
   prompt.thinking_open = rendered.opens_thinking();
@@ -99,8 +108,10 @@ Result<Prompt> make_chat_prompt(const ChatTemplate& chat_template, const Tokeniz
   return prompt;
 }
 
-Result<Prompt> make_raw_prompt(const Tokenizer& tokenizer, std::string_view text) {
+Result<Prompt> make_raw_prompt(const Tokenizer& tokenizer, std::string_view text,
+                               uint32_t tokens_max) {
   Prompt prompt;
+  if (too_long(tokenizer, text.size(), tokens_max, prompt)) return prompt;
   HADAL_TRY(prompt.tokens, tokenizer.encode(text, SpecialTokens::kAsText));
   add_bos(tokenizer, prompt.tokens);
   prompt.text = text;

@@ -20,6 +20,7 @@ Result<Prompt> make_chat_prompt(const ChatTemplate& chat_template, const Tokeniz
                                 const nlohmann::ordered_json& messages, const ChatOptions& options,
                                 bool knows_thinking);
 
-Result<Prompt> make_raw_prompt(const Tokenizer& tokenizer, std::string_view text);
+Result<Prompt> make_raw_prompt(const Tokenizer& tokenizer, std::string_view text,
+                               uint32_t tokens_max = UINT32_MAX);
 
 }  // namespace hadal

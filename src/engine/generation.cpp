@@ -123,10 +123,10 @@ Result<Prompt> Generator::chat_prompt(const nlohmann::ordered_json& messages,
   return make_chat_prompt(**s.chat_template, *s.tokenizer, messages, options, s.knows_thinking);
 }
 
-Result<Prompt> Generator::raw_prompt(std::string_view text) const {
+Result<Prompt> Generator::raw_prompt(std::string_view text, uint32_t tokens_max) const {
   const State& s = *state_;
   if (!s.tokenizer) return fail("{}: the model has no tokenizer", s.file->path().string());
-  return make_raw_prompt(*s.tokenizer, text);
+  return make_raw_prompt(*s.tokenizer, text, tokens_max);
 }
 
 tl::expected<RequestId, Refusal> Generator::submit(const Prompt& prompt,

@@ -40,12 +40,16 @@ struct ChatOptions {
   // call that is given them.
   const nlohmann::ordered_json* tools = nullptr;      // [{"type": "function", "function": {...}}]
   const nlohmann::ordered_json* variables = nullptr;  // {"name": value}
+  uint32_t tokens_max = UINT32_MAX;                   // see Prompt::tokens_least
 };
 
 struct Prompt {
   std::vector<TokenId> tokens;
   bool thinking_open = false;  // it ends inside <think>
   std::string text;            // as rendered, for --verbose and tests
+  // Where the text's length alone says that it has more tokens than asked for, it is not tokenized:
+  // there are no tokens and no text, but at least so many it would have. 0: it was.
+  uint64_t tokens_least = 0;
 };
 
 struct GenerationOptions {
@@ -107,7 +111,7 @@ class Generator {
   Result<Prompt> chat_prompt(const nlohmann::ordered_json& messages,
                              const ChatOptions& options) const;
   // No template; BOS where the tokenizer adds it. Special tokens are not read.
-  Result<Prompt> raw_prompt(std::string_view text) const;
+  Result<Prompt> raw_prompt(std::string_view text, uint32_t tokens_max = UINT32_MAX) const;
 
   // Queues an answer, from any thread; whoever drives engine().step() gives it its tokens. The
   // request can be cancelled by its id. Errors: as Engine::submit.

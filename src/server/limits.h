@@ -47,6 +47,9 @@ struct ChatLimits {
   uint32_t logit_biases_max = 1024;
   uint32_t top_logprobs_max = 20;
   uint32_t model_name_bytes_max = 512;
+  // What is sure to have more tokens than so many contexts hold is refused without being tokenized;
+  // of shorter ones the refusal says how many there are.
+  uint32_t contexts_counted = 4;
 };
 
 // Of one request for embeddings.

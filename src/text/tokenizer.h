@@ -47,6 +47,10 @@ class Tokenizer {
   // special pieces; all else is tokenized as the joined text.
   virtual Result<std::vector<TokenId>> encode(std::span<const TextPiece> pieces) const = 0;
 
+  // Tokens that every text of so many bytes has at least, as far as that is known without reading
+  // it: so that far too long ones can be refused at once. 0: nothing is known.
+  virtual uint64_t least_tokens(uint64_t /*bytes*/) const { return 0; }
+
   // The bytes of one token, as they stand in running text (SentencePiece: "▁the" is " the").
   // Special tokens give their name. May be part of a UTF-8 character: join first, then cut with
   // TextStream. Unknown ids give an empty view.

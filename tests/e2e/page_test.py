@@ -412,11 +412,8 @@ def test_everything_has_a_name(page):
     wait_until(lambda: page.script("return document.activeElement.id") == "ask", "the field")
 
 
-KEY = "hadal-test-key"
-
-
 class Front(http.server.BaseHTTPRequestHandler):
-    """Stands before the server under a longer path and asks for a key."""
+    """Stands before a server under a longer path, and may break off."""
 
     protocol_version = "HTTP/1.1"
     upstream = ""
@@ -431,12 +428,9 @@ class Front(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             return
         path = self.path.removeprefix("/under/a/path")
-        if not path.startswith(("/page/", "/?")) and path != "/" and self.headers.get("Authorization") != f"Bearer {KEY}":
-            self.reply(401, {"Content-Type": "application/json"}, b'{"error": {"message": "who are you?"}}')
-            return
         host = urllib.parse.urlsplit(self.upstream).netloc
         connection = http.client.HTTPConnection(host)
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "origin", "authorization")}
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "origin")}
         connection.request(self.command, path, body, {**headers, "Host": host})
         reply = connection.getresponse()
         kept = {name: value for name, value in reply.getheaders()
@@ -454,9 +448,21 @@ class Front(http.server.BaseHTTPRequestHandler):
     do_GET = do_POST = answer
 
 
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory):
+    """A server that wants a key, and one that `hadal key add` made."""
+    hadal = Hadal(tmp_path_factory.mktemp("locked") / "home")
+    key = hadal("key", "add", "page").stdout.decode().strip()
+    with LocalServer(hadal, real_model("smollm2-135m-instruct"), "--context", "2048", wait=False) as standing:
+        wait_until(lambda: standing.ask("GET", "/health")[0] == 200, "the model")
+        yield standing.address, key
+
+
 @pytest.fixture
-def front(server):
-    standing = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("FrontHere", (Front,), {"upstream": server}))
+def front(locked):
+    upstream, key = locked
+    standing = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("FrontHere", (Front,), {"upstream": upstream}))
+    standing.key = key
     threading.Thread(target=standing.serve_forever, daemon=True).start()
     standing.address = f"http://127.0.0.1:{standing.server_address[1]}"
     yield standing
@@ -475,7 +481,7 @@ def test_a_key_is_asked_for(chromium, front):
     wait_until(lambda: page.shown("#trouble"), "a word of the missing key")
     page.type("Hello" + Keys.ENTER)
     wait_until(lambda: page.shown("#key-text"), "the question for a key")
-    page.one("#key-text").send_keys(KEY + Keys.ENTER)
+    page.one("#key-text").send_keys(front.key + Keys.ENTER)
     page.models_are_there()
     page.settings(max_tokens="4")
     wait_until(lambda: page.find("article.answer"), "an answer")
@@ -483,16 +489,16 @@ def test_a_key_is_asked_for(chromium, front):
     page.driver.refresh()
     page.models_are_there()
     assert not page.shown("#key"), "this tab remembers it"
-    assert page.script("return [sessionStorage['hadal.key'], localStorage['hadal.key'] ?? null]") == [KEY, None]
+    assert page.script("return [sessionStorage['hadal.key'], localStorage['hadal.key'] ?? null]") == [front.key, None]
 
     page.one("#open-settings").click()
     page.one("#forget-key").click()
     page.driver.refresh()
     wait_until(lambda: page.shown("#key-text"), "the question for a key")
     page.one("#key-keep").click()
-    page.one("#key-text").send_keys(KEY + Keys.ENTER)
+    page.one("#key-text").send_keys(front.key + Keys.ENTER)
     page.models_are_there()
-    assert page.script("return [sessionStorage['hadal.key'] ?? null, localStorage['hadal.key']]") == [None, KEY]
+    assert page.script("return [sessionStorage['hadal.key'] ?? null, localStorage['hadal.key']]") == [None, front.key]
     page.good_manners()
 
 
@@ -500,7 +506,7 @@ def test_a_server_that_goes_away(chromium, front):
     page = Page(chromium, front.address)
     page.open()
     wait_until(lambda: page.shown("#key-text"), "the question for a key")
-    page.one("#key-text").send_keys(KEY + Keys.ENTER)
+    page.one("#key-text").send_keys(front.key + Keys.ENTER)
     page.models_are_there()
     front.RequestHandlerClass.gone = True
     page.ask("Are you there?")

@@ -225,19 +225,21 @@ RequestResult<std::shared_ptr<TokenMask>> ChatRun::make_mask() {
 }
 
 RequestResult<ChatRun::Question> ChatRun::make_question(size_t index) {
-  auto prompt = render_prompt(*lease_, job_, index);
-  if (!prompt) return tl::unexpected(prompt.error());
-  const auto tokens = static_cast<uint32_t>(prompt->tokens.size());
   const auto context = context_for(*lease_, job_.context_most);
   if (!context) return tl::unexpected(context.error());
+  auto prompt = render_prompt(*lease_, job_, index, tokens_counted(*context));
+  if (!prompt) return tl::unexpected(prompt.error());
+  const uint64_t least = prompt->tokens_least;
+  const auto tokens =
+      static_cast<uint32_t>(std::clamp<uint64_t>(least, prompt->tokens.size(), UINT32_MAX));
   if (tokens >= *context) {
     const std::string which =
         job_.prompts.size() > 1 ? fmt::format("prompt {}", index) : "the prompt";
     return tl::unexpected(RequestError{
         .kind = ErrorKind::kTooLong,
-        .message = fmt::format("{} has {} tokens, but the context holds {} and an answer needs at "
-                               "least one of them",
-                               which, tokens, *context),
+        .message = fmt::format("{} has {}{} tokens, but the context holds {} and an answer needs "
+                               "at least one of them",
+                               which, least > 0 ? "at least " : "", tokens, *context),
         .field = job_.messages ? "messages" : "prompt",
         .prompt_tokens = tokens,
         .context_tokens = *context});

@@ -44,7 +44,7 @@ void EmbedRun::cancel() {
   {
     std::lock_guard lock(mutex_);
     over_ = true;
-    requests = requests_;
+    requests.swap(requests_);  // memory may lack
   }
   for (const RequestId id : requests) lease_->cancel(id);
 }
@@ -107,10 +107,12 @@ RequestResult<void> EmbedRun::prepare() {
 }
 
 RequestResult<std::vector<TokenId>> EmbedRun::tokens_of(size_t index, uint32_t context) {
-  auto prompt = prompt_of(*lease_, job_.inputs[index], job_.field);
+  auto prompt = prompt_of(*lease_, job_.inputs[index], job_.field,
+                          job_.truncate ? UINT32_MAX : tokens_counted(context));
   if (!prompt) return tl::unexpected(prompt.error());
   std::vector<TokenId> tokens = std::move(prompt->tokens);
-  const auto count = static_cast<uint32_t>(tokens.size());
+  const uint64_t least = prompt->tokens_least;
+  const auto count = static_cast<uint32_t>(std::clamp<uint64_t>(least, tokens.size(), UINT32_MAX));
   const uint32_t most = context - 1;  // the engine keeps one for an answer
   if (count <= most) return tokens;
   if (job_.truncate) {
@@ -121,8 +123,8 @@ RequestResult<std::vector<TokenId>> EmbedRun::tokens_of(size_t index, uint32_t c
   return tl::unexpected(RequestError{
       .kind = ErrorKind::kTooLong,
       .message =
-          fmt::format("text {} of {} has {} tokens, but an embedding can be had of at most {}",
-                      index, job_.field, count, most),
+          fmt::format("text {} of {} has {}{} tokens, but an embedding can be had of at most {}",
+                      index, job_.field, least > 0 ? "at least " : "", count, most),
       .field = job_.field,
       .prompt_tokens = count,
       .context_tokens = context});

@@ -1,10 +1,12 @@
 #include "server/chat/job_prompt.h"
 
+#include <algorithm>
 #include <chrono>
 #include <new>
 
 #include "server/chat/fields.h"
 #include "server/chat/tools.h"
+#include "server/limits.h"
 
 namespace hadal {
 
@@ -30,23 +32,25 @@ RequestResult<void> check_tools(const ServedModel& model, const ChatJob& job) {
 
 }  // namespace
 
-RequestResult<Prompt> render_prompt(const ServedModel& model, ChatJob& job, size_t index) {
+RequestResult<Prompt> render_prompt(const ServedModel& model, ChatJob& job, size_t index,
+                                    uint32_t tokens_max) {
   if (auto checked = check_tools(model, job); !checked) return tl::unexpected(checked.error());
   const Generator& generator = model.generator();
   if (!job.messages || (!generator.has_chat_template() && !job.prompts.empty())) {
-    return prompt_of(model, job.prompts[index], "prompt");
+    return prompt_of(model, job.prompts[index], "prompt", tokens_max);
   }
   shape_past_calls(*job.messages, generator.chat_template_source());
   const ChatOptions options{.thinking = job.thinking,
                             .now_seconds = now_seconds(),
-                            .tools = job.tools.is_array() ? &job.tools : nullptr};
+                            .tools = job.tools.is_array() ? &job.tools : nullptr,
+                            .tokens_max = tokens_max};
   auto prompt = generator.chat_prompt(*job.messages, options);
   if (!prompt) return refuse(ErrorKind::kInvalid, "{}", prompt.error().message);
   return std::move(*prompt);
 }
 
-RequestResult<Prompt> prompt_of(const ServedModel& model, const PromptText& text,
-                                const char* field) {
+RequestResult<Prompt> prompt_of(const ServedModel& model, const PromptText& text, const char* field,
+                                uint32_t tokens_max) {
   if (const auto* tokens = std::get_if<std::vector<TokenId>>(&text)) {
     for (const TokenId token : *tokens) {
       if (auto checked = check_token(model, token, field); !checked) {
@@ -57,7 +61,7 @@ RequestResult<Prompt> prompt_of(const ServedModel& model, const PromptText& text
     prompt.tokens = *tokens;
     return prompt;
   }
-  auto prompt = model.generator().raw_prompt(std::get<std::string>(text));
+  auto prompt = model.generator().raw_prompt(std::get<std::string>(text), tokens_max);
   if (!prompt) return refuse(ErrorKind::kInvalid, "{}", prompt.error().message);
   return std::move(*prompt);
 }
@@ -68,6 +72,11 @@ RequestResult<void> check_token(const ServedModel& model, TokenId token, const c
   return refuse_field(ErrorKind::kInvalid, field,
                       fmt::format("{} has a token {}, but the model's vocabulary has {}", field,
                                   token, vocabulary));
+}
+
+uint32_t tokens_counted(uint32_t context) {
+  const uint64_t tokens = uint64_t{context} * ChatLimits().contexts_counted;
+  return static_cast<uint32_t>(std::min<uint64_t>(tokens, UINT32_MAX - 1));
 }
 
 RequestResult<uint32_t> context_for(const ServedModel& model, uint32_t most) {

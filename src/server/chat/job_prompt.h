@@ -11,14 +11,19 @@
 namespace hadal {
 
 // Renders and tokenizes the messages, or the prompt of that index; past calls in the job's messages
-// get the shape that the template wants. Errors: the template's own; tools for a model that was not
+// get the shape that the template wants. What is sure to have more than tokens_max tokens need not
+// be tokenized (Prompt::tokens_least). Errors: the template's own; tools for a model that was not
 // made for them.
-RequestResult<Prompt> render_prompt(const ServedModel& model, ChatJob& job, size_t index = 0);
+RequestResult<Prompt> render_prompt(const ServedModel& model, ChatJob& job, size_t index = 0,
+                                    uint32_t tokens_max = UINT32_MAX);
 // A text without a template. field: what the client calls it, for errors.
-RequestResult<Prompt> prompt_of(const ServedModel& model, const PromptText& text,
-                                const char* field);
+RequestResult<Prompt> prompt_of(const ServedModel& model, const PromptText& text, const char* field,
+                                uint32_t tokens_max = UINT32_MAX);
 // Error: the vocabulary has no such token.
 RequestResult<void> check_token(const ServedModel& model, TokenId token, const char* field);
+
+// How many tokens of a prompt are worth counting, to say how far it is too long (ChatLimits).
+uint32_t tokens_counted(uint32_t context);
 
 // Tokens that the context holds where a client wants at most `most` of them (0: all there are).
 // Error: it wants more.

@@ -2,6 +2,8 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "base/utf8.h"
 #include "text/tokenizer/pre_tokenizer_regex.h"
 #include "text/tokenizer/pre_tokenizer_rules.h"
@@ -149,6 +151,8 @@ Result<PreTokenizer> PreTokenizer::from_stages(std::vector<SplitStage> stages) {
   if (!stages.empty()) {
     HADAL_TRY(result.stages_, RegexStages::compile(stages));
   }
+  result.drops_text_ = std::ranges::any_of(
+      stages, [](const SplitStage& stage) { return stage.behavior == SplitBehavior::kRemoved; });
   return result;
 }
 

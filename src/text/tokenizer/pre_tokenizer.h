@@ -61,7 +61,8 @@ class PreTokenizer {
   Status split(std::string_view text, WordSink& sink) const;
 
   bool splits_nothing() const { return known_ == nullptr && stages_ == nullptr; }
-  std::string_view name() const;  // "" where the patterns are none of the known ones
+  bool drops_text() const { return drops_text_; }  // not every byte comes to a word
+  std::string_view name() const;                   // "" where the patterns are none of the known ones
 
   // What goes with a name in llama.cpp, where the file does not say.
   bool default_ignore_merges() const;
@@ -73,6 +74,7 @@ class PreTokenizer {
   const KnownPreTokenizer* known_ = nullptr;
   std::shared_ptr<const RegexStages>
       stages_;  // null: known_ says it all, or there is nothing to split by
+  bool drops_text_ = false;
 };
 
 // The patterns that a known name stands for, all kIsolated: what the scanners are held to in tests.

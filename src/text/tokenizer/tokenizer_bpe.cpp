@@ -29,6 +29,9 @@ class BpeTokenizer final : public Tokenizer {
 
   Result<std::vector<TokenId>> encode(std::string_view text, SpecialTokens special) const override;
   Result<std::vector<TokenId>> encode(std::span<const TextPiece> pieces) const override;
+  uint64_t least_tokens(uint64_t bytes) const override {
+    return token_text_bytes_max_ == 0 ? 0 : bytes / token_text_bytes_max_;
+  }
   std::string_view token_bytes(TokenId id) const override {
     return vocabulary_.has(id) ? vocabulary_.bytes(id) : std::string_view();
   }
@@ -60,6 +63,7 @@ class BpeTokenizer final : public Tokenizer {
         normalizer_(std::move(normalizer)) {}
 
   Status take_ids(const VocabularySource& source);
+  uint64_t token_text_bytes_max(const VocabularySource& source) const;
   Result<std::vector<TokenId>> encode(std::string_view text, const TextTrust& trust) const;
   Status split(std::string_view text, WordSink& sink) const;
 
@@ -76,6 +80,7 @@ class BpeTokenizer final : public Tokenizer {
   std::optional<TokenId> bos_;
   std::vector<TokenId> ends_;
   bool adds_bos_ = false, adds_eos_ = false;
+  uint64_t token_text_bytes_max_ = 0;  // of text, that one token can stand for; 0: no bound
 };
 
 Result<std::unique_ptr<Tokenizer>> BpeTokenizer::create(const VocabularySource& source) {
@@ -105,7 +110,27 @@ Result<std::unique_ptr<Tokenizer>> BpeTokenizer::create(const VocabularySource& 
   // GPT-2's own decoder leaves the space that its encoder put there.
   tokenizer->drops_prefix_ =
       source.space_prefix != SpacePrefix::kNever && source.spelling != Spelling::kByteAlphabet;
+  tokenizer->token_text_bytes_max_ = tokenizer->token_text_bytes_max(source);
   return tokenizer;
+}
+
+uint64_t BpeTokenizer::token_text_bytes_max(const VocabularySource& source) const {
+  constexpr uint64_t kCharacterBytesMax = 4;  // an unknown one is a token
+  const bool takes_space = std::ranges::any_of(source.added_rules, [](const AddedTokenRule& rule) {
+    return rule.strip_left || rule.strip_right;
+  });
+  bool spells_all = source.byte_fallback || source.spelling == Spelling::kByteAlphabet;
+  for (int byte = 0; byte < 256; ++byte) {
+    spells_all &= vocabulary_.byte_token(static_cast<uint8_t>(byte)) != BpeVocabulary::kNone;
+  }
+  if (takes_space || pre_tokenizer_.drops_text() ||
+      (source.fuse_unknown && source.unknown && !spells_all))
+    return 0;
+  uint64_t longest = kCharacterBytesMax;
+  for (uint32_t id = 0; id < vocabulary_.size(); ++id) {
+    longest = std::max<uint64_t>(longest, vocabulary_.bytes(static_cast<TokenId>(id)).size());
+  }
+  return longest * normalizer_.bytes_to_one_max();
 }
 
 Status BpeTokenizer::take_ids(const VocabularySource& source) {

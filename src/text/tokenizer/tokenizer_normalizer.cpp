@@ -58,6 +58,19 @@ Result<Normalizer> Normalizer::create(const VocabularySource& source) {
   return normalizer;
 }
 
+uint64_t Normalizer::bytes_to_one_max() const {
+  // Three letters of three bytes become a Hangul syllable, a mathematical letter of four an ASCII
+  // one; nothing shrinks more than eightfold.
+  constexpr uint64_t kFormShrinks = 8;
+  uint64_t most = 1;
+  for (const NormalizerStep& step : steps_) {
+    if (step.kind == NormalizerStep::Kind::kForm) most = kFormShrinks;
+    const bool keeps = step.what == " " && step.with == "▁";
+    if (step.kind == NormalizerStep::Kind::kReplace && !keeps) return 0;
+  }
+  return most;
+}
+
 Status Normalizer::append(std::string_view stretch, bool starts_text,
                           std::string& normalized) const {
   const bool prefix =

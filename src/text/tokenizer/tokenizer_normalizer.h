@@ -18,6 +18,9 @@ class Normalizer {
 
   bool changes_nothing() const { return steps_.empty() && prefix_ == SpacePrefix::kNever; }
 
+  // Of text, that become one byte at most (a space's "▁" counts as one); 0: that is not bounded.
+  uint64_t bytes_to_one_max() const;
+
   // Appends the normalized stretch. starts_text: nothing came before it, not even an added token.
   // Bytes that are not UTF-8 pass unchanged. Errors: the text grows beyond kBytesMax.
   Status append(std::string_view stretch, bool starts_text, std::string& normalized) const;

@@ -109,6 +109,24 @@ bool becomes_idle(const ModelPool& pool) {
   return false;
 }
 
+TEST(ChatRun, AFarTooLongPromptIsRefusedUnread) {
+  ModelPool pool(tiny_pool());
+  const auto reader = std::make_shared<KeepingReader>();
+  ChatRun::start(pool, job(std::string(8 << 20, 'a')), reader);
+  ASSERT_TRUE(reader->wait());
+  EXPECT_EQ(reader->error.kind, ErrorKind::kTooLong);
+  EXPECT_NE(reader->error.message.find("has at least"), std::string::npos) << reader->error.message;
+  EXPECT_GT(reader->error.prompt_tokens, 100'000u);
+  EXPECT_EQ(reader->error.context_tokens, 256u);
+
+  const auto counted = std::make_shared<KeepingReader>();
+  ChatRun::start(pool, job(std::string(800, 'a')), counted);
+  ASSERT_TRUE(counted->wait());
+  EXPECT_EQ(counted->error.kind, ErrorKind::kTooLong);
+  EXPECT_NE(counted->error.message.find("has 801 tokens"), std::string::npos)
+      << counted->error.message;
+}
+
 TEST(ChatRun, TellsInOrder) {
   ModelPool pool(tiny_pool());
   const auto reader = std::make_shared<KeepingReader>();

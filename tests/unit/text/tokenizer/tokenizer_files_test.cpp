@@ -273,6 +273,18 @@ TEST(TokenizerJson, Normalizers) {
             (Ids{0, 2, 6, 0, 2}));
 }
 
+// How many tokens a text has at least is known where no step can shrink it without bound.
+TEST(TokenizerJson, LeastTokens) {
+  json tokenizer = small_tokenizer();
+  const uint64_t plain = with_json(tokenizer).open()->least_tokens(8000);
+  EXPECT_GT(plain, 0u);
+  tokenizer["normalizer"] = json::parse(R"({"type": "NFC"})");
+  EXPECT_EQ(with_json(tokenizer).open()->least_tokens(8000), plain / 8);
+  tokenizer["normalizer"] =
+      json::parse(R"({"type": "Replace", "pattern": {"String": "xx"}, "content": ""})");
+  EXPECT_EQ(with_json(tokenizer).open()->least_tokens(8000), 0u);
+}
+
 // Llama 2 as tokenizer.json: no pre-tokenizer, spaces become "▁", bytes as a last resort.
 TEST(TokenizerJson, SentencePiece) {
   json tokenizer = small_tokenizer();

@@ -55,11 +55,30 @@ TEST_P(TokenizerVectors, EveryTextHasItsIds) {
     ASSERT_TRUE(ids) << ids.error().message;
     EXPECT_EQ(*ids, numbers(line)) << "'" << text << "'";
     EXPECT_EQ(tokenizer.decode(*ids, SpecialTokens::kAsText), text);
+    EXPECT_LE(tokenizer.least_tokens(text.size()), ids->size()) << "'" << text << "'";
     ++cases;
   }
   std::string line;
   EXPECT_FALSE(std::getline(lines, line)) << "ids without a text";
   EXPECT_GE(cases, 46u);
+}
+
+TEST_P(TokenizerVectors, LongTextIsKnownToHaveManyTokens) {
+  const VectorCase& c = GetParam();
+  const Tokenizer& tokenizer = open_vocabulary(c.vocabulary, c.pre_tokenizer);
+  EXPECT_GT(tokenizer.least_tokens(16 << 20), 10'000u);
+  std::string_view longest;
+  for (uint32_t id = 0; id < tokenizer.vocabulary_size(); ++id) {
+    const std::string_view bytes = tokenizer.token_bytes(static_cast<TokenId>(id));
+    if (bytes.size() > longest.size()) longest = bytes;
+  }
+  for (const auto special : {SpecialTokens::kAsText, SpecialTokens::kParsed}) {
+    std::string text;
+    for (int i = 0; i < 100; ++i) text += longest;
+    const auto ids = tokenizer.encode(text, special);
+    ASSERT_TRUE(ids) << ids.error().message;
+    EXPECT_LE(tokenizer.least_tokens(text.size()), ids->size()) << longest;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(
