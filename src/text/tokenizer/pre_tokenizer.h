@@ -62,7 +62,7 @@ class PreTokenizer {
 
   bool splits_nothing() const { return known_ == nullptr && stages_ == nullptr; }
   bool drops_text() const { return drops_text_; }  // not every byte comes to a word
-  std::string_view name() const;                   // "" where the patterns are none of the known ones
+  std::string_view name() const;  // "" where the patterns are none of the known ones
 
   // What goes with a name in llama.cpp, where the file does not say.
   bool default_ignore_merges() const;
