@@ -28,45 +28,70 @@ struct Panel {
         minimums(scales + kChunk / F::kGroup * kPanelRows) {}
 };
 
+// Scales of a run of eight rows, to their groups' places.
 template <class F>
-inline void unpack_scales(const uint8_t* run, int parts, size_t first_group, size_t row,
-                          const Panel<F>& panel) {
-  const Scales scales = F::scales(run, parts);
-  constexpr size_t kGroups = 256 / F::kGroup;
-  const auto put = [&](const __m256(&from)[2], __m256 sign, float* to) {
-    alignas(32) float numbers[16];
-    _mm256_store_ps(numbers, _mm256_xor_ps(from[0], sign));
-    if (kGroups == 16) _mm256_store_ps(numbers + 8, _mm256_xor_ps(from[1], sign));
-    for (size_t g = 0; g < kGroups; ++g) to[(first_group + g) * kPanelRows + row] = numbers[g];
-  };
-  put(scales.scale, _mm256_setzero_ps(), panel.scales);
-  if (F::kMinimums) put(scales.minimum, _mm256_set1_ps(-0.0f), panel.minimums);
+inline void unpack_scales(const uint8_t* const (&rows)[8], size_t at, int parts, size_t first_group,
+                          size_t first_row, const Panel<F>& panel) {
+  constexpr int kHalves = 256 / F::kGroup / 8;
+  Bytes scales[kHalves][8], minimums[kHalves][8];
+  const __m256 sign = _mm256_set1_ps(-0.0f);
+  for (int i = 0; i < 8; ++i) {
+    const Scales of_row = F::scales(rows[i] + at, parts);
+    for (int half = 0; half < kHalves; ++half) {
+      scales[half][i] = _mm256_castps_si256(of_row.scale[half]);
+      if (F::kMinimums) {
+        minimums[half][i] = _mm256_castps_si256(_mm256_xor_ps(of_row.minimum[half], sign));
+      }
+    }
+  }
+  for (int half = 0; half < kHalves; ++half) {
+    const auto put = [&](Bytes(&numbers)[8], float* to) {
+      transpose_words(numbers);
+      for (size_t g = 0; g < 8; ++g) {
+        float* group = to + (first_group + 8 * half + g) * kPanelRows + first_row;
+        _mm256_store_si256(reinterpret_cast<__m256i*>(group), numbers[g]);
+      }
+    };
+    put(scales[half], panel.scales);
+    if (F::kMinimums) put(minimums[half], panel.minimums);
+  }
 }
 
-// A chunk of rows first_row .. of w, the columns from `first_column` on; behind its last row the
-// last one stands in, and nobody reads the result.
+// Where a panel comes from: a chunk of kPanelRows rows, or of those that are left.
+struct PanelRows {
+  const uint8_t* data;
+  size_t row_bytes, rows, bytes;  // bytes: of a row's chunk
+
+  template <class F>
+  static PanelRows of(const WeightRows& w, size_t first_row, size_t first_column) {
+    const size_t start = first_column / 256 * kRunBytes<F>, rows = w.rows - first_row;
+    const size_t whole = w.row_bytes - start, most = kChunk / 256 * kRunBytes<F>;
+    return {w.data + first_row * w.row_bytes + start, w.row_bytes,
+            rows < kPanelRows ? rows : kPanelRows, whole < most ? whole : most};
+  }
+  // Rows [first, last) on their way to the second-level cache.
+  void prefetch(size_t first, size_t last) const {
+    for (size_t row = first; row < last && row < rows; ++row) {
+      const auto* from = reinterpret_cast<const char*>(data + row * row_bytes);
+      for (size_t at = 0; at < bytes; at += 64) _mm_prefetch(from + at, _MM_HINT_T1);
+    }
+  }
+};
+
+// Behind the last row that one stands in, and nobody reads the result.
 template <class F>
-void unpack_panel(const WeightRows& w, size_t first_row, size_t first_column,
-                  const Panel<F>& panel) {
-  const size_t start = first_column / 256 * kRunBytes<F>;
-  const size_t whole = w.row_bytes - start, most = kChunk / 256 * kRunBytes<F>;
-  const size_t bytes = whole < most ? whole : most;
+[[gnu::noinline]] void unpack_panel(const PanelRows& from, const Panel<F>& panel) {
+  const size_t bytes = from.bytes;
   for (size_t eight = 0; eight < kPanelRows; eight += 8) {
     const uint8_t* rows[8];
     for (size_t i = 0; i < 8; ++i) {
-      const size_t row = first_row + eight + i;
-      rows[i] = w.data + (row < w.rows ? row : w.rows - 1) * w.row_bytes + start;
+      const size_t row = eight + i;
+      rows[i] = from.data + (row < from.rows ? row : from.rows - 1) * from.row_bytes;
     }
     for (size_t r = 0, at = 0; at < bytes; ++r, at += kRunBytes<F>) {
       const size_t left = bytes - at;
       const int parts = left < kRunBytes<F> ? static_cast<int>(left / F::kBytes) : 8;
-      for (size_t i = 0; i < 8; ++i) {
-        const auto* next = reinterpret_cast<const char*>(rows[i] + at + 8 * w.row_bytes);
-        for (size_t line = 0; line < kRunBytes<F>; line += 64) {
-          _mm_prefetch(next + line, _MM_HINT_T0);  // the next eight rows
-        }
-        unpack_scales<F>(rows[i] + at, parts, r * (256 / F::kGroup), eight + i, panel);
-      }
+      unpack_scales<F>(rows, at, parts, r * (256 / F::kGroup), eight, panel);
 #pragma GCC unroll 8
       for (int part = 0; part < parts; ++part) {
         Bytes values[8];
@@ -239,9 +264,11 @@ inline void add_outliers(const Panel<F>& panel, const DigitTokens& x, size_t tok
   for (int v = 0; v < kPanelVectors; ++v) totals[v] = multiply_add(sums[v], place, totals[v]);
 }
 
+// Not inlined: its sums are all the registers there are.
 template <class F, bool kBoth, int kTokens>
-void multiply_tile(const Panel<F>& panel, size_t columns, const DigitTokens& x, size_t first_token,
-                   size_t rows, size_t first_row, const Destination& to) {
+[[gnu::noinline]] void multiply_tile(const Panel<F>& panel, size_t columns, const DigitTokens& x,
+                                     size_t first_token, size_t rows, size_t first_row,
+                                     const Destination& to) {
   constexpr size_t kGroups = kSparseBlock / F::kGroup;
   TileFloats<kTokens> totals;
   for (int v = 0; v < kPanelVectors; ++v) {
@@ -298,29 +325,49 @@ inline DigitTokens columns_from(DigitTokens x, size_t first) {
   return x;
 }
 
+// All tokens times a panel; meanwhile the next one's rows come nearer.
+template <class F>
+void multiply_panel(const Panel<F>& panel, size_t columns, const DigitTokens& x, size_t tokens,
+                    size_t rows, size_t first_row, const Destination& to, const PanelRows& next) {
+  const size_t tiles = (tokens + kTileTokens - 1) / kTileTokens;
+  const size_t rows_a_tile = (kPanelRows + tiles - 1) / tiles;
+  size_t token = 0, ahead = 0;
+  for (; token + kTileTokens <= tokens; token += kTileTokens, ahead += rows_a_tile) {
+    next.prefetch(ahead, ahead + rows_a_tile);
+    multiply_tokens<F, kTileTokens>(panel, columns, x, token, rows, first_row, to);
+  }
+  next.prefetch(ahead, kPanelRows);
+  for (; token + 2 <= tokens; token += 2) {
+    multiply_tokens<F, 2>(panel, columns, x, token, rows, first_row, to);
+  }
+  if (token < tokens) multiply_tokens<F, 1>(panel, columns, x, token, rows, first_row, to);
+}
+
+// Digits of a product's tokens that stay in the second-level cache while panels pass.
+constexpr size_t kDigitsAtOnce = size_t{1} << 20;
+
 template <class F>
 void integer_gemm(const WeightRows& w, const DigitTokens& all, size_t tokens, uint8_t* memory,
                   const Destination& whole) {
   const Panel<F> panel(memory);
   const size_t width = w.row_bytes / F::kBytes * (F::kSuper ? 256 : 32);
-  for (size_t first = 0; first < width; first += kChunk) {
-    const size_t columns = width - first < kChunk ? width - first : kChunk;
-    const DigitTokens x = columns_from(all, first);
+  const size_t chunks = chunks_of(width), panels = (w.rows + kPanelRows - 1) / kPanelRows;
+  // Chunk by chunk where the digits of all are too many; else as the rows lie in memory.
+  const bool by_chunk = tokens * width > kDigitsAtOnce;
+  const auto chunk_of = [&](size_t i) { return by_chunk ? i / panels : i % chunks; };
+  const auto panel_of = [&](size_t i) { return by_chunk ? i % panels : i / chunks; };
+  const auto rows_of = [&](size_t i) {
+    return PanelRows::of<F>(w, panel_of(i) * kPanelRows, chunk_of(i) * kChunk);
+  };
+  for (size_t i = 0, count = chunks * panels; i < count; ++i) {
+    const size_t first = chunk_of(i) * kChunk, first_row = panel_of(i) * kPanelRows;
+    const PanelRows rows = rows_of(i);
+    unpack_panel<F>(rows, panel);
     Destination to = whole;
     if (first != 0) to.bias = nullptr, to.add = true;
-    for (size_t first_row = 0; first_row < w.rows; first_row += kPanelRows) {
-      unpack_panel<F>(w, first_row, first, panel);
-      const size_t left = w.rows - first_row;
-      const size_t rows = left < kPanelRows ? left : kPanelRows;
-      size_t token = 0;
-      for (; token + kTileTokens <= tokens; token += kTileTokens) {
-        multiply_tokens<F, kTileTokens>(panel, columns, x, token, rows, first_row, to);
-      }
-      for (; token + 2 <= tokens; token += 2) {
-        multiply_tokens<F, 2>(panel, columns, x, token, rows, first_row, to);
-      }
-      if (token < tokens) multiply_tokens<F, 1>(panel, columns, x, token, rows, first_row, to);
-    }
+    multiply_panel<F>(panel, width - first < kChunk ? width - first : kChunk,
+                      columns_from(all, first), tokens, rows.rows, first_row, to,
+                      i + 1 < count ? rows_of(i + 1) : PanelRows{});
   }
 }
 
