@@ -6,6 +6,7 @@
 #include "server/chat/tools.h"
 #include "server/dialects/job_fields.h"
 #include "server/dialects/openai_responses_input.h"
+#include "server/dialects/openai_tools.h"
 #include "server/limits.h"
 
 namespace hadal {
@@ -248,30 +249,13 @@ RequestResult<void> read_tools(Reading& request) {
 }
 
 RequestResult<void> read_tool_choice(Reading& request) {
-  ChatJob& job = request.job;
-  if (request.tool_choice == nullptr || *request.tool_choice == "auto") return {};
-  if (*request.tool_choice == "none") {
-    job.tools = nullptr;
-    return {};
-  }
-  const auto wrong = [](std::string_view why) {
-    return refuse_field(ErrorKind::kInvalid, "tool_choice", fmt::format("tool_choice {}", why));
+  if (request.tool_choice == nullptr) return {};
+  const auto name_of = [](const Json& choice) -> RequestResult<std::string> {
+    auto tool = read_function(choice, "tool_choice");
+    if (!tool) return tl::unexpected(tool.error());
+    return std::move(tool->name);
   };
-  job.tool_choice = ChatJob::ToolChoice::kRequired;
-  if (*request.tool_choice != "required") {
-    if (!request.tool_choice->is_object()) {
-      return wrong("must be none, auto, required or a function");
-    }
-    auto named = read_function(*request.tool_choice, "tool_choice");
-    if (!named) return tl::unexpected(named.error());
-    if (!job.tools.is_array() || !has_tool(job.tools, named->name)) {
-      return wrong("names a function that is not among the tools");
-    }
-    job.tool_choice = ChatJob::ToolChoice::kNamed;
-    job.named_tool = named->name;
-  }
-  if (!job.tools.is_array()) return wrong("asks for a call, but there are no tools");
-  return {};
+  return choose_tool(*request.tool_choice, name_of, request.job);
 }
 
 // What a response says of its request.

@@ -147,29 +147,37 @@ RequestResult<void> read_tools(const Json& tools, ChatJob& job) {
   return {};
 }
 
-RequestResult<void> read_tool_choice(const Json& choice, ChatJob& job) {
+RequestResult<void> choose_tool(const Json& choice, ChosenName name_of, ChatJob& job) {
+  if (choice == "auto") return {};
+  if (choice == "none") {
+    job.tools = nullptr;
+    return {};
+  }
   const auto wrong = [](std::string_view why) {
     return refuse_field(ErrorKind::kInvalid, "tool_choice", fmt::format("tool_choice {}", why));
   };
-  if (choice.is_string()) {
-    if (choice == "auto") return {};
-    if (choice == "none") {
-      job.tools = nullptr;
-      return {};
-    }
-    if (choice != "required") return wrong("must be none, auto, required or a function");
-    job.tool_choice = ChatJob::ToolChoice::kRequired;
-  } else {
-    auto named = read_function(choice, kChosenFields, "tool_choice");
-    if (!named) return tl::unexpected(named.error());
-    if (!job.tools.is_array() || !has_tool(job.tools, named->name)) {
+  job.tool_choice = ChatJob::ToolChoice::kRequired;
+  if (choice != "required") {
+    if (!choice.is_object()) return wrong("must be none, auto, required or a function");
+    auto name = name_of(choice);
+    if (!name) return tl::unexpected(name.error());
+    if (!job.tools.is_array() || !has_tool(job.tools, *name)) {
       return wrong("names a function that is not among the tools");
     }
     job.tool_choice = ChatJob::ToolChoice::kNamed;
-    job.named_tool = named->name;
+    job.named_tool = std::move(*name);
   }
   if (!job.tools.is_array()) return wrong("asks for a call, but there are no tools");
   return {};
+}
+
+RequestResult<void> read_tool_choice(const Json& choice, ChatJob& job) {
+  const auto name_of = [](const Json& named) -> RequestResult<std::string> {
+    auto function = read_function(named, kChosenFields, "tool_choice");
+    if (!function) return tl::unexpected(function.error());
+    return std::move(function->name);
+  };
+  return choose_tool(choice, name_of, job);
 }
 
 RequestResult<void> read_response_format(const Json& format, ChatJob& job) {

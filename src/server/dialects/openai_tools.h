@@ -2,6 +2,7 @@
 // (https://platform.openai.com/docs/guides/function-calling, .../structured-outputs).
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "server/chat/chat_job.h"
@@ -10,7 +11,10 @@
 namespace hadal {
 
 RequestResult<void> read_tools(const nlohmann::ordered_json& tools, ChatJob& job);
-// After the tools.
+// After the tools: a tool_choice, where `name_of` reads the name in one that is an object.
+using ChosenName = RequestResult<std::string> (*)(const nlohmann::ordered_json& choice);
+RequestResult<void> choose_tool(const nlohmann::ordered_json& choice, ChosenName name_of,
+                                ChatJob& job);
 RequestResult<void> read_tool_choice(const nlohmann::ordered_json& choice, ChatJob& job);
 RequestResult<void> read_response_format(const nlohmann::ordered_json& format, ChatJob& job);
 // A past message's tool_calls. path: "messages[3].tool_calls".
