@@ -222,6 +222,26 @@ void add_projections(MatmulList& list) {
            "bf16 bias");
 }
 
+// More columns and tokens than a device may take at once, with values that stand out everywhere.
+void add_wide(MatmulList& list) {
+  Random& random = list.random;
+  for (const QuantType type : {QuantType::kQ4_0, QuantType::kQ8_0, QuantType::kQ4_K,
+                               QuantType::kQ6_K, QuantType::kIQ3_S}) {
+    for (const auto& [tokens, columns] : {std::pair{20u, 2304u}, std::pair{300u, 4352u}}) {
+      Matrix in = random_matrix(random, tokens, columns);
+      for (uint32_t token = 0; token < tokens; ++token) {
+        for (uint32_t i = token % 97; i < columns; i += 97 + token) in.at(token, i) *= 30;
+      }
+      list.add({.in = in,
+                .weights = {random_weight(random, type, 37, columns)},
+                .biases = {list.bias(37)},
+                .store = Store::kAdd,
+                .old = {random_matrix(random, tokens, 37)}},
+               "wide, outliers");
+    }
+  }
+}
+
 void add_scale_grids(MatmulList& list) {
   struct Grid {
     uint32_t rows, columns, rows_per_scale, columns_per_scale;
@@ -287,6 +307,7 @@ std::vector<OpCase> matmul_cases() {
   add_every_format(list);
   add_token_counts(list);
   add_projections(list);
+  add_wide(list);
   add_scale_grids(list);
   add_extreme_inputs(list);
   return std::move(list.cases);

@@ -299,17 +299,26 @@ template <class F, bool kBoth, int kTokens>
 }
 
 // An outlier's step takes as long as so many steps of a tile in which all tokens have both digits.
+// Which way a token goes is its own matter, so that its sums are the same whatever lies beside it.
 constexpr size_t kOutlierCost = 5;
+
+inline bool takes_both(const DigitTokens& x, size_t token, size_t columns) {
+  return outliers_of(x, token) * kOutlierCost >= columns / 4;
+}
 
 template <class F, int kTokens>
 void multiply_tokens(const Panel<F>& panel, size_t columns, const DigitTokens& x,
                      size_t first_token, size_t rows, size_t first_row, const Destination& to) {
-  size_t outliers = 0;
-  for (int t = 0; t < kTokens; ++t) outliers += outliers_of(x, first_token + t);
-  if (outliers * kOutlierCost < kTokens * (columns / 4)) {
+  int both = 0;
+  for (int t = 0; t < kTokens; ++t) both += takes_both(x, first_token + t, columns);
+  if (both == 0) {
     multiply_tile<F, false, kTokens>(panel, columns, x, first_token, rows, first_row, to);
-  } else {
+  } else if (both == kTokens) {
     multiply_tile<F, true, kTokens>(panel, columns, x, first_token, rows, first_row, to);
+  } else {
+    for (int t = 0; t < kTokens; ++t) {
+      multiply_tokens<F, 1>(panel, columns, x, first_token + t, rows, first_row, to);
+    }
   }
 }
 
