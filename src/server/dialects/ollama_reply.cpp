@@ -124,7 +124,7 @@ class StreamedReply : public OllamaReply {
 
   void on_start(const ChatStart& start) override {
     OllamaReply::on_start(start);
-    exchange_->begin({.content_type = kNdjson});
+    exchange_->begin({.content_type = kNdjson, .filler = " "});  // JSON may begin with one
   }
   bool on_delta(uint32_t, const ChatDelta& delta) override {
     Json body = line();
@@ -136,23 +136,21 @@ class StreamedReply : public OllamaReply {
       body["logprobs"] = Json::array();
       add_logprobs(body["logprobs"], delta.logprobs);
     }
-    return send(body);
+    return exchange_->write(as_line(body));
   }
   void on_end(const ChatUsage& usage) override {
     Json body = line();
     put_answer(body, chat_, "", "", Json::array());
     put_end(body, usage);
-    send(body);
-    exchange_->end();
+    exchange_->end(as_line(body));
   }
   void on_error(const RequestError& error) override {
     if (!exchange_->begun()) return exchange_->reply(ollama_error_reply(error));
-    exchange_->write(ollama_error_body(error) + '\n');
-    exchange_->end();
+    exchange_->end(ollama_error_body(error) + '\n');
   }
 
  private:
-  bool send(const Json& body) { return exchange_->write(wire_text(body) + '\n'); }
+  static std::string as_line(const Json& body) { return wire_text(body) + '\n'; }
 };
 
 }  // namespace

@@ -161,6 +161,7 @@ class StreamConnection final : public Connection,
  private:
   enum class State : uint8_t { kGreeting, kIdle, kHead, kBody, kAnswering, kLingering, kClosed };
   static constexpr size_t kReadBytes = 1024, kReadBodyBytes = 64 << 10;
+  static constexpr std::chrono::milliseconds kProbePauseMin{250}, kProbePauseMax{16'000};
   static constexpr unsigned kClientLeft = 499;  // in the log, as nginx has it: before any answer
 
   asio::ip::tcp::socket& socket() {
@@ -185,6 +186,7 @@ class StreamConnection final : public Connection,
     if (outbox_) outbox_->beat(now, std::chrono::seconds(host_.limits().heartbeat_seconds));
     flush();  // what nobody could be told of for lack of memory
     if (state_ == State::kAnswering) {
+      probe(now);
       const uint64_t taken = writing_ ? bytes_taken_by_peer(socket().native_handle()) : 0;
       if (!patience_.holds(now, writing_, taken)) close();
       return;
@@ -250,7 +252,7 @@ class StreamConnection final : public Connection,
     if (state_ == State::kClosed) return;
     if (error == asio::error::eof && state_ == State::kAnswering) {
       all_read_ = true;
-      outbox_->probe();
+      probe(Clock::now());
       return read();
     }
     if (error) return close();
@@ -259,6 +261,17 @@ class StreamConnection final : public Connection,
     if (state_ == State::kIdle) begin_head();
     if (state_ == State::kHead || state_ == State::kBody) parse();
     read();
+  }
+
+  // Who sends no more may be gone. What is sent once finds that out where all is closed already,
+  // and again from time to time where that comes later. An end may also wait behind requests that
+  // are not read yet.
+  void probe(Clock::time_point now) {
+    if (!all_read_ && !(watching_ && peer_sends_no_more(socket().native_handle()))) return;
+    if (now < next_probe_) return;
+    next_probe_ = now + probe_pause_;
+    probe_pause_ = std::min(2 * probe_pause_, kProbePauseMax);
+    outbox_->probe();
   }
 
   void begin_head() {
@@ -375,6 +388,8 @@ class StreamConnection final : public Connection,
 
   std::shared_ptr<Outbox> open_outbox() {
     enter(State::kAnswering, 0);
+    next_probe_ = {};
+    probe_pause_ = kProbePauseMin;
     begin_record();
     Outbox::Options options{.unread_bytes_max = host_.limits().unread_bytes_max,
                             .headers = request_.reply_headers};
@@ -476,6 +491,8 @@ class StreamConnection final : public Connection,
   std::optional<http::request_parser<GrowingBody>> parser_;
   State state_ = State::kGreeting;
   Clock::time_point since_, deadline_;
+  Clock::time_point next_probe_;
+  std::chrono::milliseconds probe_pause_ = kProbePauseMin;
   WebRequest request_;
   const Route* route_ = nullptr;
   std::shared_ptr<BodyCharge> charge_;

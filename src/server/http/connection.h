@@ -3,8 +3,9 @@
 // the I/O thread, but for handlers that want a worker.
 //
 // A client may end its half of the connection behind its request and still read the answer. Those
-// who are gone look the same until something is sent to them: so something is (Outbox::probe), and
-// where nobody is left to read it, the system says so and the answer is cancelled.
+// who are gone look the same until something is sent to them: so something is (Outbox::probe), at
+// once and then from time to time, and where nobody is left to read it, the system says so and the
+// answer is cancelled.
 #pragma once
 
 #include <atomic>

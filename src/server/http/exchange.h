@@ -31,7 +31,7 @@ class Exchange {
   void reply(const WebReply& reply) { outbox_->reply(reply); }
   void begin(const StreamHead& head) { outbox_->begin(head); }
   bool write(std::string_view bytes) { return outbox_->write(bytes); }
-  void end() { outbox_->end(); }
+  void end(std::string_view last = {}) { outbox_->end(last); }
   bool begun() const { return outbox_->begun(); }
   // then: called once, on the I/O thread, if the client leaves before the answer's end.
   void on_gone(std::function<void()> then) { outbox_->on_gone(std::move(then)); }

@@ -50,6 +50,7 @@ void Outbox::begin(const StreamHead& head) {
   chunked_ = !options_.http_1_0;
   if (!chunked_) keep_alive_ = false;
   heartbeat_ = head.heartbeat;
+  filler_ = head.filler.empty() ? head.heartbeat : head.filler;
   pending_ += head_text(200, head.content_type, head.headers, nullptr);
   status_ = 200;
   begun_ = streams_ = true;
@@ -71,9 +72,10 @@ bool Outbox::write(std::string_view bytes) {
   return !broken_;
 }
 
-void Outbox::end() {
+void Outbox::end(std::string_view last) {
   std::lock_guard lock(mutex_);
-  if (left_ || ended_ || !streams_) return;
+  if (left_ || broken_ || ended_ || !streams_) return;
+  if (!last.empty()) append_chunk(last);
   if (chunked_ && !options_.without_body) pending_ += "0\r\n\r\n";
   ended_ = true;
   wake_if_needed();
@@ -146,14 +148,14 @@ void Outbox::beat(Clock::time_point now, Clock::duration silence) {
 
 void Outbox::probe() {
   std::lock_guard lock(mutex_);
-  if (ended_ || left_) return;
-  if (!begun_) {
-    if (options_.http_1_0) return;  // it knows no interim answers
-    pending_ += "HTTP/1.1 100 Continue\r\n\r\n";
+  if (ended_ || left_ || broken_) return;
+  if (begun_) {
+    if (filler_.empty()) return;
+    append_chunk(filler_);
   } else {
-    if (heartbeat_.empty()) return;
-    append_chunk(heartbeat_);
-    last_write_ = Clock::now();
+    if (begun_early_ == line_beginning().size()) return;
+    pending_ += line_beginning()[begun_early_];
+    ++begun_early_;
   }
   wake_if_needed();
 }
@@ -177,7 +179,7 @@ std::string Outbox::head_text(unsigned status, std::string_view content_type,
   const auto reason =
       boost::beast::http::obsolete_reason(boost::beast::http::int_to_status(status));
   std::string text = fmt::format(
-      "HTTP/1.{} {} {}\r\nDate: {}\r\nContent-Type: {}\r\n", options_.http_1_0 ? 0 : 1, status,
+      "{}{} {}\r\nDate: {}\r\nContent-Type: {}\r\n", line_beginning().substr(begun_early_), status,
       std::string_view(reason.data(), reason.size()), http_date(), one_line(content_type));
   if (length != nullptr) {
     text += fmt::format("Content-Length: {}\r\n", *length);
@@ -196,6 +198,11 @@ std::string Outbox::head_text(unsigned status, std::string_view content_type,
   if (!says_how_to_cache) text += "Cache-Control: no-store\r\n";
   text += "\r\n";
   return text;
+}
+
+// Of any answer, whatever its status.
+std::string_view Outbox::line_beginning() const {
+  return options_.http_1_0 ? "HTTP/1.0 " : "HTTP/1.1 ";
 }
 
 void Outbox::append_chunk(std::string_view bytes) {

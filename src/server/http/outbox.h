@@ -21,6 +21,8 @@ namespace hadal {
 struct StreamHead {
   std::string content_type = "text/event-stream";
   std::string heartbeat;  // sent where nothing else was for a while; "": nothing is
+  // Between two pieces it means nothing: it shows whether a client that sends no more still reads.
+  std::string filler;  // "": the heartbeat
   WebHeaders headers;
 };
 
@@ -44,7 +46,7 @@ class Outbox {
   // An answer in pieces. write() is false when nobody reads any more.
   void begin(const StreamHead& head);
   bool write(std::string_view bytes);
-  void end();
+  void end(std::string_view last = {});  // with a last piece, behind which there is no filler
   // There will be no more of this answer: the connection ends where it is, so that nobody takes a
   // part for the whole.
   void break_off() noexcept;
@@ -60,15 +62,15 @@ class Outbox {
   bool keep_alive() const;
   unsigned status() const;  // of the answer; 0: there is none yet
   void beat(Clock::time_point now, Clock::duration silence);
-  // Sends what every client passes over (an interim 100 Continue before the answer, a heartbeat in
-  // a stream that has one), so that the system of a peer that is gone says so. What is on its way
-  // does as well.
+  // Sends what changes nothing for who reads (before the answer a byte of the status line's fixed
+  // beginning, in a stream its filler), so that the system of a peer that is gone says so.
   void probe();
   void leave();  // the client is gone, or the answer is out
 
  private:
   std::string head_text(unsigned status, std::string_view content_type, const WebHeaders& headers,
                         const size_t* length) const;
+  std::string_view line_beginning() const;
   void append_chunk(std::string_view bytes);
   void give_up() noexcept;
   void wake_if_needed() noexcept;
@@ -77,7 +79,8 @@ class Outbox {
   mutable std::mutex mutex_;
   std::function<void()> wake_;
   std::function<void()> gone_;
-  std::string pending_, heartbeat_;
+  std::string pending_, heartbeat_, filler_;
+  size_t begun_early_ = 0;  // bytes of the status line that went ahead of it
   size_t in_flight_ = 0;
   Clock::time_point last_write_ = Clock::now();
   unsigned status_ = 0;

@@ -12,6 +12,13 @@ void set_option(int handle, int level, int option, int value) {
   setsockopt(handle, level, option, &value, sizeof(value));
 }
 
+tcp_info info_of(int handle) {
+  tcp_info info{};
+  socklen_t bytes = sizeof(info);
+  getsockopt(handle, IPPROTO_TCP, TCP_INFO, &info, &bytes);
+  return info;
+}
+
 }  // namespace
 
 void prepare_accepted_socket(int handle, size_t send_buffer_bytes) {
@@ -24,10 +31,12 @@ void prepare_accepted_socket(int handle, size_t send_buffer_bytes) {
 }
 
 uint64_t bytes_taken_by_peer(int handle) {
-  tcp_info info{};
-  socklen_t bytes = sizeof(info);
-  if (getsockopt(handle, IPPROTO_TCP, TCP_INFO, &info, &bytes) != 0) return 0;
-  return info.tcpi_bytes_acked;
+  return info_of(handle).tcpi_bytes_acked;
+}
+
+bool peer_sends_no_more(int handle) {
+  constexpr uint8_t kCloseWait = 8;  // the kernel's include/net/tcp_states.h; RFC 9293, 3.3.2
+  return info_of(handle).tcpi_state == kCloseWait;
 }
 
 }  // namespace hadal

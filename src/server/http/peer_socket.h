@@ -15,4 +15,8 @@ void prepare_accepted_socket(int handle, size_t send_buffer_bytes);
 // Of all that was ever sent, what the peer's machine has taken; 0 where that is not known.
 uint64_t bytes_taken_by_peer(int handle);
 
+// The peer has ended its half, whether or not all before that end was read. False where that is not
+// known.
+bool peer_sends_no_more(int handle);
+
 }  // namespace hadal

@@ -166,7 +166,32 @@ TEST_F(HttpServerTest, WhoEndedItsHalfAndIsGoneThenIsNoticed) {
   ASSERT_TRUE(soon([this] { return arrived_.load(); }));
   std::this_thread::sleep_for(std::chrono::milliseconds(200));
   EXPECT_FALSE(gone_);
-  close(socket_);  // with the interim answer unread: the system resets the connection
+  close(socket_);  // with the answer's first byte unread: the system resets the connection
+  socket_ = -1;
+  EXPECT_TRUE(soon([this] { return gone_.load(); }));
+}
+
+// With so much sent ahead that its end is not read.
+TEST_F(HttpServerTest, WhoIsGoneBehindManyRequestsIsNoticed) {
+  send_text("GET /later HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  ASSERT_TRUE(soon([this] { return arrived_.load(); }));
+  send_text(std::string(kLimits.pipelined_bytes_max + (16 << 10), 'G'));
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  EXPECT_FALSE(gone_);
+  close(socket_);
+  socket_ = -1;
+  EXPECT_TRUE(soon([this] { return gone_.load(); }));
+}
+
+// Its own system has nothing unread to complain about when it leaves: only what is sent then is.
+TEST_F(HttpServerTest, WhoReadAllAndIsGoneAfterItsHalfIsNoticed) {
+  send_text("GET /later HTTP/1.0\r\nHost: localhost\r\n\r\n");
+  shutdown(socket_, SHUT_WR);
+  char byte = 0;
+  ASSERT_EQ(recv(socket_, &byte, 1, 0), 1);
+  EXPECT_EQ(byte, 'H');
+  EXPECT_FALSE(gone_);
+  close(socket_);
   socket_ = -1;
   EXPECT_TRUE(soon([this] { return gone_.load(); }));
 }

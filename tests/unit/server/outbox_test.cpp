@@ -156,29 +156,47 @@ TEST(Outbox, SilenceIsBroken) {
   EXPECT_EQ(wire.take(), "6\r\n: hm\n\n\r\n");
 }
 
-TEST(Outbox, AProbeIsWhatEveryClientPassesOver) {
-  Wire wire;
-  wire.outbox->probe();
-  EXPECT_EQ(wire.wakes, 1);
-  EXPECT_EQ(wire.take(), "HTTP/1.1 100 Continue\r\n\r\n");
-  wire.outbox->begin({.heartbeat = ": hm\n\n"});
-  wire.take();
-  wire.outbox->probe();
-  EXPECT_EQ(wire.take(), "6\r\n: hm\n\n\r\n");
-  wire.outbox->end();
-  wire.take();
-  wire.outbox->probe();
-  EXPECT_EQ(wire.take(), "");
+TEST(Outbox, AProbeOfAStreamIsItsFiller) {
+  for (const bool old : {false, true}) {
+    Wire events({.http_1_0 = old}), lines({.http_1_0 = old});
+    const auto chunk = [old](const char* plain, const char* chunked) {
+      return std::string(old ? plain : chunked);
+    };
+    events.outbox->begin({.heartbeat = ": hm\n\n"});
+    lines.outbox->begin({.filler = " "});
+    events.take(), lines.take();
+    for (int i = 0; i < 3; ++i) {
+      events.outbox->probe(), lines.outbox->probe();
+      EXPECT_EQ(events.take(), chunk(": hm\n\n", "6\r\n: hm\n\n\r\n"));
+      EXPECT_EQ(lines.take(), chunk(" ", "1\r\n \r\n"));
+    }
+    lines.outbox->end("{}\n");
+    EXPECT_EQ(lines.take(), chunk("{}\n", "3\r\n{}\n\r\n0\r\n\r\n"));
+    lines.outbox->probe();
+    EXPECT_EQ(lines.take(), "");
+  }
 }
 
-TEST(Outbox, SomeCannotBeProbed) {
-  Wire old({.http_1_0 = true}), lines;
-  old.outbox->probe();
-  EXPECT_EQ(old.take(), "");
-  lines.outbox->begin({.content_type = "application/x-ndjson"});
-  lines.take();
-  lines.outbox->probe();
-  EXPECT_EQ(lines.take(), "");
+// However often it is probed, and whatever it is then.
+TEST(Outbox, AProbeBeforeTheAnswerIsItsBeginning) {
+  for (const bool old : {false, true}) {
+    for (int probes = 0; probes < 20; ++probes) {
+      Wire whole({.http_1_0 = old}), stream({.http_1_0 = old});
+      std::string text, stream_text;
+      for (int i = 0; i < probes; ++i) {
+        whole.outbox->probe(), stream.outbox->probe();
+        text += whole.take(), stream_text += stream.take();
+      }
+      EXPECT_EQ(text.size(), std::min(probes, 9)) << "HTTP/1.x and a space have nine";
+      whole.outbox->reply({.status = 404, .body = "no"});
+      stream.outbox->begin({});
+      text += whole.take(), stream_text += stream.take();
+      EXPECT_TRUE(text.starts_with(old ? "HTTP/1.0 404 Not" : "HTTP/1.1 404 Not")) << text;
+      EXPECT_TRUE(stream_text.starts_with(old ? "HTTP/1.0 200 OK" : "HTTP/1.1 200 OK"))
+          << stream_text;
+      EXPECT_TRUE(whole.outbox->done());
+    }
+  }
 }
 
 TEST(Outbox, AHeaderCannotBeginAnother) {
