@@ -71,12 +71,33 @@ tl::unexpected<Error> cannot_write(const fs::path& path) {
               std::strerror(errno));
 }
 
+// A new file for its owner alone. What root makes in another user's folder is that user's, or the
+// service it is for could not read it. Never a file that is there: who owns the folder may have put
+// a link to another one in its place.
+FileDescriptor make_private(const fs::path& path) {
+  FileDescriptor file(
+      ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  if (!file.open() || fchmod(file.number(), 0600) != 0) return FileDescriptor();
+  struct stat folder {};
+  if (geteuid() == 0 && ::stat(path.parent_path().c_str(), &folder) == 0 && folder.st_uid != 0 &&
+      fchown(file.number(), folder.st_uid, folder.st_gid) != 0) {
+    return FileDescriptor();
+  }
+  return file;
+}
+
+FileDescriptor open_lock(const fs::path& path) {
+  FileDescriptor made = make_private(path);
+  if (made.open() || errno != EEXIST) return made;
+  return FileDescriptor(::open(path.c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
+}
+
 Status write_whole(const fs::path& path, const std::string& text) {
   const fs::path beside = path.string() + ".new";
   {
-    const FileDescriptor file(
-        ::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
-    if (!file.open() || fchmod(file.number(), 0600) != 0) return cannot_write(beside);
+    ::unlink(beside.c_str());  // of a change that was cut short
+    const FileDescriptor file = make_private(beside);
+    if (!file.open()) return cannot_write(beside);
     for (size_t at = 0; at < text.size();) {
       const ssize_t count = ::write(file.number(), text.data() + at, text.size() - at);
       if (count < 0 && errno == EINTR) continue;
@@ -123,8 +144,7 @@ Status change_keys(const fs::path& path,
   std::error_code error;
   fs::create_directories(path.parent_path(), error);
   const fs::path lock = path.string() + ".lock";
-  const FileDescriptor file(
-      ::open(lock.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+  const FileDescriptor file = open_lock(lock);
   if (!file.open()) return cannot_write(lock);
   while (flock(file.number(), LOCK_EX) != 0) {
     if (errno != EINTR) return cannot_write(lock);

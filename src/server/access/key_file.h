@@ -1,5 +1,6 @@
-// keys.json in hadal's home: names, digests and limits of the keys. Readable by its owner alone,
-// always whole: written beside, flushed, then moved into place. Any process.
+// keys.json in hadal's home: names, digests and limits of the keys. Readable by its owner alone
+// (the home's, where root changes it: a service's), always whole: written beside, flushed, then
+// moved into place. Any process.
 #pragma once
 
 #include <cstdint>

@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 
 namespace hadal {
 
@@ -22,6 +24,8 @@ Status KeyRing::refresh() {
            .nanoseconds = status.st_mtim.tv_nsec,
            .inode = status.st_ino,
            .bytes = static_cast<uint64_t>(status.st_size)};
+  } else if (errno != ENOENT && errno != ENOTDIR) {
+    return fail("{} cannot be looked at: {}", path_.string(), std::strerror(errno));
   }
   if (now == stamp_) return {};
   HADAL_TRY(const auto keys, read_keys(path_));
@@ -42,7 +46,7 @@ Status KeyRing::refresh() {
 
 bool KeyRing::needed() {
   std::lock_guard lock(mutex_);
-  (void)refresh();  // what was known stays
+  if (!refresh()) needed_ = true;  // and what was known stays
   return needed_;
 }
 

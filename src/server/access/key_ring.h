@@ -2,8 +2,9 @@
 // request that needs a key, and read where it changed, so that a key works as soon as it was added
 // and no longer than until it was removed.
 //
-// Deny by default: once there were keys, a server asks for one until it ends, even where the file
-// went or cannot be read (then the keys that were known go on to work). Any thread.
+// Deny by default: once there were keys, or a file that cannot be read, a server asks for one until
+// it ends, even where the file went (keys that were known go on to work while it cannot be read).
+// Any thread.
 #pragma once
 
 #include <chrono>
@@ -33,7 +34,7 @@ class KeyRing {
   // path: "" where there are no keys, now or ever. Errors: as read_keys.
   static Result<std::shared_ptr<KeyRing>> open(std::filesystem::path path);
 
-  bool needed();  // there are keys, or were
+  bool needed();  // there are keys, or were, or may be
   // Whose key it is; no limiter: nobody's. Compares with every key there is.
   KeyHolder find(std::string_view key);
   // Of an answer to the key of that salt.

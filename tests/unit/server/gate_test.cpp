@@ -113,6 +113,22 @@ TEST_F(GateTest, AFileThatBreaksOrGoesOpensNothing) {
   EXPECT_EQ(status(gate, request({}), kWork), 401u);
 }
 
+TEST_F(GateTest, AFirstFileThatCannotBeReadOpensNothing) {
+  const Gate gate = make_gate({}, ring());
+  EXPECT_EQ(status(gate, request({}), kWork), 200u);
+  std::ofstream(path()) << "{";
+  EXPECT_EQ(status(gate, request({}), kWork), 401u);
+  fs::remove(path());
+  EXPECT_EQ(status(gate, request({}), kWork), 401u) << "it opened to all";
+  add("one", "secret");
+  EXPECT_EQ(status(gate, request({{"x-api-key", "secret"}}), kWork), 200u);
+}
+
+TEST_F(GateTest, AFileThatCannotBeLookedAtStartsNothing) {
+  fs::create_symlink("keys.json", path());  // to itself
+  EXPECT_FALSE(KeyRing::open(path()));
+}
+
 TEST_F(GateTest, EveryRouteButTheOpenOnesWantsAKey) {
   add("one", "secret");
   ServerOptions options;

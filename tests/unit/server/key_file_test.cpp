@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <thread>
@@ -73,6 +74,35 @@ TEST_F(KeyFile, IsThereOnceWrittenAndForItsOwnerAlone) {
   EXPECT_EQ((*keys)[1].name, "two");
   EXPECT_EQ((*keys)[1].digest, digest_of_key("two"));
   EXPECT_EQ((*keys)[1].limits, (KeyLimits{1, 2, 3}));
+}
+
+TEST_F(KeyFile, IsTheHomesOwnersWhereRootWritesIt) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root may give files away";
+  constexpr uid_t kOwner = 54321, kGroup = 54322;
+  fs::create_directories(path_.parent_path());
+  ASSERT_EQ(chown(path_.parent_path().c_str(), kOwner, kGroup), 0);
+  for (const char* name : {"one", "two"}) {
+    ASSERT_TRUE(add(name));
+    for (const std::string& file : {path_.string(), path_.string() + ".lock"}) {
+      struct stat status {};
+      ASSERT_EQ(stat(file.c_str(), &status), 0) << file;
+      EXPECT_EQ(status.st_uid, kOwner) << file;
+      EXPECT_EQ(status.st_gid, kGroup) << file;
+      EXPECT_EQ(status.st_mode & 0777u, 0600u) << file;
+    }
+  }
+}
+
+TEST_F(KeyFile, ALinkInItsPlaceLeadsNowhere) {
+  fs::create_directories(path_.parent_path());
+  const fs::path other = folder_ / "other";
+  std::ofstream(other) << "what it was";
+  fs::create_hard_link(other, path_.string() + ".new");
+  ASSERT_TRUE(add("one"));
+  std::string text;
+  std::getline(std::ifstream(other) >> std::ws, text);
+  EXPECT_EQ(text, "what it was");
+  EXPECT_EQ(fs::hard_link_count(other), 1u);
 }
 
 TEST_F(KeyFile, AnErrorLeavesItAsItWas) {
