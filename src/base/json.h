@@ -1,7 +1,9 @@
 // JSON values: nlohmann's. Included instead of <nlohmann/json.hpp> everywhere (scripts/check-layers
-// sees to it), because of one flaw: the destructor of an array or object allocates (a stack,
-// against deep recursion), and a destructor that finds no memory ends the process. So the vectors
-// of JSON values, which that stack and arrays are, wait for memory before they give up.
+// sees to it), because of two flaws, each of which ends the process where there is no memory. The
+// destructor of an array or object allocates (a stack, against deep recursion): so the vectors of
+// JSON values, which that stack and arrays are, wait for memory before they give up. And comparing
+// a value with a text makes a value of the text, in a function that must not throw: here it does
+// not.
 #pragma once
 
 #include <chrono>
@@ -62,3 +64,20 @@ class std::allocator<nlohmann::json> : public hadal::WaitingAllocator<nlohmann::
 };
 
 #include <nlohmann/json.hpp>
+
+namespace nlohmann {
+
+inline bool operator==(const ordered_json& value, const char* text) {
+  return value.is_string() && value.get_ref<const std::string&>() == text;
+}
+inline bool operator!=(const ordered_json& value, const char* text) {
+  return !(value == text);
+}
+inline bool operator==(const json& value, const char* text) {
+  return value.is_string() && value.get_ref<const std::string&>() == text;
+}
+inline bool operator!=(const json& value, const char* text) {
+  return !(value == text);
+}
+
+}  // namespace nlohmann

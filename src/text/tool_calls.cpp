@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/json.h"
+#include "text/grammar/token_trie.h"
 
 namespace hadal {
 namespace {
@@ -189,6 +190,25 @@ size_t begun(std::string_view text, std::string_view wanted) {
 }
 
 }  // namespace
+
+std::optional<CallFrame> call_frame(std::string_view chat_template, std::string_view name) {
+  const auto mark = TokenTrie::mark;
+  const auto mentions = [&](std::string_view text) {
+    return chat_template.find(text) != text.npos;
+  };
+  if (mentions("<｜tool▁calls▁begin｜>")) {
+    const std::string opening = mark("<｜tool▁calls▁begin｜>") + mark("<｜tool▁call▁begin｜>");
+    const std::string closing = mark("<｜tool▁call▁end｜>") + mark("<｜tool▁calls▁end｜>");
+    const std::string separator = mark("<｜tool▁sep｜>"), called(name);
+    if (!mentions("```json")) return CallFrame{opening + called + separator, closing};
+    return CallFrame{opening + "function" + separator + called + "\n```json\n", "\n```" + closing};
+  }
+  if (mentions("<tool_call>") && !mentions("｜DSML｜")) {
+    return CallFrame{mark("<tool_call>") + "\n{\"name\": " + quoted(name) + ", \"arguments\": ",
+                     "}\n" + mark("</tool_call>")};
+  }
+  return std::nullopt;
+}
 
 ToolCallStream::ToolCallStream(std::string_view chat_template) {
   // DeepSeek's newer templates build the name of an element from its parts.

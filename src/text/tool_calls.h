@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +26,16 @@ struct ToolCallDelta {
   std::string text;
   std::vector<ToolCall> calls;
 };
+
+// What stands around a call's arguments where an answer is one call: special tokens among it as
+// TokenTrie::mark() writes them.
+struct CallFrame {
+  std::string before, behind;
+};
+
+// In the form of this chat template (its source), with the arguments as a JSON object. nullopt: it
+// has none, or one whose arguments are not JSON (DeepSeek V3.2's and V4's).
+std::optional<CallFrame> call_frame(std::string_view chat_template, std::string_view name);
 
 class ToolCallStream {
  public:

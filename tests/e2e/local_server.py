@@ -68,14 +68,18 @@ class LocalServer:
 
     def ask(self, method, path, body=None, headers=None, timeout=120):
         """(status, headers, body); JSON bodies are parsed."""
+        status, headers, text = self.text(method, path, body, headers, timeout)
+        return status, headers, json.loads(text) if text else None
+
+    def text(self, method, path, body=None, headers=None, timeout=120):
+        """The same with the body as it came."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         request = urllib.request.Request(self.address + path, data=data, method=method, headers=headers or {})
         try:
             with urllib.request.urlopen(request, timeout=timeout, context=self.tls) as reply:
-                return reply.status, reply.headers, json.loads(reply.read() or "null")
+                return reply.status, reply.headers, reply.read().decode()
         except urllib.error.HTTPError as error:
-            text = error.read()
-            return error.code, error.headers, json.loads(text) if text else None
+            return error.code, error.headers, error.read().decode()
 
     def chat(self, text, **fields):
         return self.ask("POST", "/v1/chat/completions", {"messages": [{"role": "user", "content": text}], **fields})

@@ -10,6 +10,8 @@ import pytest
 
 from conftest import TESTS, TINY, Hadal
 from local_server import LocalServer
+from real_servers import need_client
+from recorded_model import DEEPSEEK, write_model
 
 PYTHON = pathlib.Path(os.environ.get("HADAL_TEST_PYTHON", TESTS.parent / "build/python/bin/python3"))
 SCHEMATHESIS = PYTHON.parent.parent / "lib/python3.11/site-packages/schemathesis"
@@ -58,6 +60,84 @@ def test_the_document_wants_a_key_too(hadal):
     with LocalServer(hadal, TINY) as server:
         assert server.ask("GET", "/openapi.json")[0] == 401
         assert server.ask("GET", "/openapi.json", headers={"Authorization": f"Bearer {key}"})[0] == 200
+
+
+def pieces_of(server, path, body):
+    """A stream as it came: of events their names and data, of lines each."""
+    status, headers, text = server.text("POST", path, body)
+    assert status == 200, text
+    if headers["Content-Type"] == "application/x-ndjson":
+        return "application/x-ndjson", text.splitlines()
+    assert headers["Content-Type"] == "text/event-stream"
+    events = [dict(line.split(": ", 1) for line in event.splitlines() if not line.startswith(":")) for event in text.split("\n\n")]
+    return "text/event-stream", [event for event in events if event]
+
+
+def validators(document, schema):
+    """(of a line or event as it is, of the JSON in an event's data)"""
+    import jsonschema_rs
+
+    def made(part):
+        return jsonschema_rs.Draft202012Validator({**part, "components": document["components"]})
+
+    whole = document["components"]["schemas"][schema["$ref"].rsplit("/")[-1]]
+    data = whole.get("properties", {}).get("data")
+    inner = data and [part for part in data.get("anyOf", [data]) if "contentSchema" in part][0]["contentSchema"]
+    return made(schema), inner and made(inner)
+
+
+QUESTION = [{"role": "user", "content": "What is 2 plus 2?"}]
+PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}}
+FUNCTION = {"name": "get_weather", "parameters": PARAMETERS}
+CHAT_TOOLS = {"tools": [{"type": "function", "function": FUNCTION}]}
+THINKS_AND_CALLS = {
+    "/v1/chat/completions": [{}, {"logprobs": True, "top_logprobs": 2, "n": 2}, {"stream_options": {"include_usage": True}}, CHAT_TOOLS,
+                             {**CHAT_TOOLS, "tool_choice": "required"}, {"max_tokens": 2}, {"stop": ["two"], "reasoning_effort": "none"}],
+    "/v1/completions": [{"logprobs": 2, "echo": True}, {"stream_options": {"include_usage": True}, "n": 2}, {"max_tokens": 2}],
+    "/v1/responses": [{}, {"include": ["message.output_text.logprobs"], "top_logprobs": 2}, {"tools": [{"type": "function", **FUNCTION}]},
+                      {"max_output_tokens": 16, "metadata": {"a": "b"}, "instructions": "Be brief."}],
+    "/v1/messages": [{}, {"thinking": {"type": "disabled"}}, {"tools": [{"name": "get_weather", "input_schema": PARAMETERS}]},
+                     {"stop_sequences": ["It"]}, {"max_tokens": 2}],
+    "/api/chat": [{}, {"think": False, "logprobs": True, "top_logprobs": 2}, CHAT_TOOLS, {"options": {"num_predict": 2}}],
+    "/api/generate": [{}, {"logprobs": True}, {"raw": True, "options": {"num_predict": 2}}],
+}
+
+
+def test_each_piece_of_a_stream_is_what_the_document_says(hadal, tmp_path):
+    need_client("jsonschema_rs")
+    with LocalServer(hadal, write_model(tmp_path / "recorded.gguf", DEEPSEEK), "--context", "1024") as server:
+        document = server.ask("GET", "/openapi.json")[2]
+        streams = {(path, kind): answer["schema"] for path, operations in document["paths"].items() for operation in operations.values()
+                   for kind, answer in operation["responses"]["200"]["content"].items() if kind in ("text/event-stream", "application/x-ndjson")}
+        assert {path for path, _ in streams} == THINKS_AND_CALLS.keys()
+        for path, all_fields in THINKS_AND_CALLS.items():
+            seen = set()
+            for fields in all_fields:
+                subject = {"prompt": "Once"} if path in ("/v1/completions", "/api/generate") else {"input": QUESTION} if path == "/v1/responses" else \
+                    {"messages": QUESTION}
+                limit = {"max_tokens": 100} if path == "/v1/messages" else {}
+                kind, pieces = pieces_of(server, path, {"model": "recorded", "stream": True, **subject, **limit, **fields})
+                whole, inner = validators(document, streams[path, kind])
+                if inner:
+                    assert all(whole.is_valid(event) for event in pieces) and not whole.is_valid({})
+                    pieces = [event["data"] for event in pieces]
+                if path in ("/v1/chat/completions", "/v1/completions"):
+                    assert pieces.pop() == "[DONE]"
+                for piece in pieces:
+                    value, validator = json.loads(piece), inner or whole
+                    errors = [error.message for error in validator.iter_errors(value)]
+                    assert not errors, (path, fields, piece, errors)
+                    seen.add(value.get("type", value.get("done")))
+                    # Nor would it be right with a field more, or one less.
+                    assert not validator.is_valid({**value, "more": 1})
+                    assert not validator.is_valid(dict(list(value.items())[1:]))
+            if path == "/v1/messages":
+                assert len(seen) == 7
+            if path == "/v1/responses":
+                assert len(seen) == 13, seen
+        # An error amid a stream has its schema, too: here of a request that was refused.
+        error = server.ask("POST", "/v1/chat/completions", {"messages": QUESTION, "stream": True, "max_tokens": -1})[2]
+        assert validators(document, streams["/v1/chat/completions", "text/event-stream"])[1].is_valid(error)
 
 
 def narrowed(document, folder, **values):

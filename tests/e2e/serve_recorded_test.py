@@ -31,6 +31,7 @@ FLAT_TOOLS = [{"type": "function", **tool["function"]} for tool in TOOLS]
 def server(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("recorded")
     with LocalServer(Hadal(folder / "home"), write_model(folder / f"{MODEL}.gguf", request.param), "--context", "1024") as running:
+        running.calls = request.param
         yield running
 
 
@@ -90,6 +91,37 @@ def test_openais_chat_calls(client):
     results = [{"role": "tool", "tool_call_id": call.id, "content": "31"} for call in message.tool_calls]
     assert chat(client, [*WEATHER, message, *results], tools=TOOLS).choices[0].message.content == ANSWER
     assert chat(client, WEATHER, tools=TOOLS, tool_choice="none").choices[0].message.content == ANSWER
+
+
+def test_a_call_that_must_be_made(server, client, claude):
+    """In the model's own form, special tokens and all: it says nothing before, and one call, of the asked for function."""
+    def calls(choice):
+        return [(call.function.name, json.loads(call.function.arguments)) for call in choice.message.tool_calls or []]
+
+    no_time = {"name": "get_time", "parameters": {"type": "object", "properties": {}, "additionalProperties": False}}
+    tools = [TOOLS[0], {"type": "function", "function": no_time}]
+    required = chat(client, WEATHER, tools=tools, tool_choice="required")
+    assert calls(required.choices[0]) == [("get_weather", {"city": "Paris"})] and not required.choices[0].message.content
+    assert required.choices[0].finish_reason == "tool_calls"
+    if server.calls is DEEPSEEK:  # as it was recorded, token by token, but for the end: nothing can follow
+        assert required.usage.completion_tokens == len(["calls begin", "call begin", "name", "separator", "arguments", "call end", "calls end"])
+    named = {"type": "function", "function": {"name": "get_time"}}
+    forced = chat(client, WEATHER, tools=tools, tool_choice=named)
+    assert calls(forced.choices[0]) == [("get_time", {})] and forced.choices[0].finish_reason == "tool_calls"
+    told = [choice for chunk in chat(client, WEATHER, tools=tools, tool_choice=named, stream=True) for choice in chunk.choices]
+    assert [call.function.name for choice in told for call in choice.delta.tool_calls or []] == ["get_time"]
+    assert "".join(choice.delta.content or "" for choice in told) == ""
+    # One whose schema refers to itself, as generators of schemas write them.
+    nested = {"name": "get_weather", "parameters": {
+        "type": "object", "properties": {"city": {"$ref": "#/$defs/name"}}, "required": ["city"], "$defs": {"name": {"const": "Paris"}}}}
+    tools = [{"type": "function", "function": nested}]
+    assert calls(chat(client, WEATHER, tools=tools, tool_choice="required").choices[0]) == [("get_weather", {"city": "Paris"})]
+    # What was cut off is no call.
+    cut = chat(client, WEATHER, tools=tools, tool_choice="required", max_tokens=2).choices[0]
+    assert not cut.message.tool_calls and cut.finish_reason == "length"
+    given = [{"name": "get_time", "input_schema": no_time["parameters"]}]
+    used = claude.messages.create(model=MODEL, max_tokens=100, messages=WEATHER, tools=given, tool_choice={"type": "any"})
+    assert [(block.type, block.name, block.input) for block in used.content] == [("tool_use", "get_time", {})]
 
 
 def test_responses_think(client):

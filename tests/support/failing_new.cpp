@@ -50,6 +50,13 @@ FailingNew::~FailingNew() {
   maker = false;
 }
 
+void* FailingNew::malloc(size_t bytes) {
+  return try_to_allocate(bytes);
+}
+void* FailingNew::realloc(void* old, size_t bytes) {
+  return fails() ? nullptr : std::realloc(old, bytes);
+}
+
 uint64_t FailingNew::allocations() const {
   return calls;
 }

@@ -2,6 +2,7 @@
 // from number `first` (from 0) on, `count` of them, throw bad_alloc. One at a time in a program.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace hadal {
@@ -13,6 +14,10 @@ class FailingNew {
   ~FailingNew();
   FailingNew(const FailingNew&) = delete;
   FailingNew& operator=(const FailingNew&) = delete;
+
+  // The same for a library that takes its memory from functions it is given; null: none.
+  static void* malloc(size_t bytes);
+  static void* realloc(void* old, size_t bytes);
 
   uint64_t allocations() const;
   bool failed() const;  // call `first` was made

@@ -35,9 +35,9 @@ class ChatRun::ChoiceSink : public AnswerSink {
         choice_(choice),
         one_call_only_(run_->job_.one_call_only),
         tokenizer_(*run_->lease_->generator().tokenizer()) {
-    if (run_->job_.tools.is_array() && !run_->must_call()) {
-      calls_.emplace(run_->lease_->generator().chat_template_source());
-    }
+    if (!run_->job_.tools.is_array()) return;
+    const std::string& source = run_->lease_->generator().chat_template_source();
+    if (!run_->must_call() || call_frame(source, "")) calls_.emplace(source);
   }
 
   void on_log_probabilities(const LogProbabilities& given, bool thinking) override {
@@ -79,7 +79,7 @@ class ChatRun::ChoiceSink : public AnswerSink {
     }
     ChatDelta rest;
     if (calls_ && !enough_) take_calls(calls_->finish(), rest);
-    if (run->must_call()) {
+    if (!calls_ && run->must_call()) {
       if (auto call = read_call(call_text_)) {
         rest.calls.push_back(std::move(*call));
         ++made_;
@@ -119,7 +119,7 @@ class ChatRun::ChoiceSink : public AnswerSink {
   const bool one_call_only_;
   const Tokenizer& tokenizer_;
   std::optional<ToolCallStream> calls_;  // in the model's own form
-  std::string call_text_;                // where a call must be made
+  std::string call_text_;                // where a call must be made, and the model has no form
   std::vector<ChatTokenLogprobs> logprobs_;
   size_t made_ = 0;      // calls
   bool enough_ = false;  // the one call that was wanted is there
@@ -218,7 +218,9 @@ RequestResult<void> ChatRun::submit(Question& question, GenerationOptions option
 // null: the answer is free.
 RequestResult<std::shared_ptr<TokenMask>> ChatRun::make_mask() {
   if (job_.schema.empty() && !must_call()) return std::shared_ptr<TokenMask>();
-  auto mask = lease_->mask(must_call() ? call_schema(job_) : job_.schema);
+  AnswerForm form{.parts = {{.schema = job_.schema}}};
+  if (must_call()) form.parts = forced_calls(job_, lease_->generator().chat_template_source());
+  auto mask = lease_->mask(form);
   if (mask) return std::move(*mask);
   return refuse_field(ErrorKind::kUnsupported, must_call() ? "tools" : "response_format",
                       mask.error().message);

@@ -107,8 +107,12 @@ RequestResult<void> EmbedRun::prepare() {
 }
 
 RequestResult<std::vector<TokenId>> EmbedRun::tokens_of(size_t index, uint32_t context) {
-  auto prompt = prompt_of(*lease_, job_.inputs[index], job_.field,
-                          job_.truncate ? UINT32_MAX : tokens_counted(context));
+  PromptText& input = job_.inputs[index];
+  const uint32_t counted = tokens_counted(context);
+  if (std::string* const text = std::get_if<std::string>(&input); text && job_.truncate) {
+    text->resize(beginning_to_count(*lease_->generator().tokenizer(), *text, counted));
+  }
+  auto prompt = prompt_of(*lease_, input, job_.field, counted);
   if (!prompt) return tl::unexpected(prompt.error());
   std::vector<TokenId> tokens = std::move(prompt->tokens);
   const uint64_t least = prompt->tokens_least;

@@ -79,6 +79,17 @@ uint32_t tokens_counted(uint32_t context) {
   return static_cast<uint32_t>(std::min<uint64_t>(tokens, UINT32_MAX - 1));
 }
 
+size_t beginning_to_count(const Tokenizer& tokenizer, std::string_view text, uint32_t tokens_max) {
+  size_t fits = 0, beyond = text.size() + 1;  // the least number of tokens grows with the bytes
+  while (beyond - fits > 1) {
+    const size_t middle = fits + (beyond - fits) / 2;
+    (tokenizer.least_tokens(middle) <= tokens_max ? fits : beyond) = middle;
+  }
+  if (fits == text.size()) return fits;
+  while (fits > 0 && (text[fits] & 0xC0) == 0x80) --fits;  // a character stays whole
+  return fits;
+}
+
 RequestResult<uint32_t> context_for(const ServedModel& model, uint32_t most) {
   const uint32_t context = model.engine().info().context_tokens;
   if (most <= context) return most == 0 ? context : most;

@@ -25,6 +25,10 @@ RequestResult<void> check_token(const ServedModel& model, TokenId token, const c
 // How many tokens of a prompt are worth counting, to say how far it is too long (ChatLimits).
 uint32_t tokens_counted(uint32_t context);
 
+// Of a text of which tokens_max tokens are enough: the bytes of its beginning that holds as many,
+// and little more as far as is known without reading it. Whole characters.
+size_t beginning_to_count(const Tokenizer& tokenizer, std::string_view text, uint32_t tokens_max);
+
 // Tokens that the context holds where a client wants at most `most` of them (0: all there are).
 // Error: it wants more.
 RequestResult<uint32_t> context_for(const ServedModel& model, uint32_t most);

@@ -1,5 +1,7 @@
 #include "server/chat/tools.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/json.h"
@@ -38,32 +40,25 @@ bool has_tool(const Json& tools, const std::string& name) {
                              [&](const Json& tool) { return tool["function"]["name"] == name; });
 }
 
-std::string call_schema(const ChatJob& job) {
-  Json calls = Json::array();
+std::vector<GrammarPart> forced_calls(const ChatJob& job, std::string_view chat_template) {
+  std::vector<GrammarPart> calls;
   for (const Json& tool : job.tools) {
     const Json& function = tool["function"];
-    if (job.tool_choice == ChatJob::ToolChoice::kNamed && function["name"] != job.named_tool) {
-      continue;
-    }
+    const auto& name = function["name"].get_ref<const std::string&>();
+    if (job.tool_choice == ChatJob::ToolChoice::kNamed && name != job.named_tool) continue;
     Json parameters = Json::object({{"type", "object"}});
     if (const auto given = function.find("parameters"); given != function.end()) {
       parameters = *given;
       if (!parameters.contains("type")) parameters["type"] = "object";
     }
-    Json properties = Json::object();
-    properties["name"] = Json::object({{"const", function["name"]}});
-    properties["arguments"] = std::move(parameters);
-    Json call = Json::object();
-    call["type"] = "object";
-    call["properties"] = std::move(properties);
-    call["required"] = Json::array({"name", "arguments"});
-    call["additionalProperties"] = false;
-    calls.push_back(std::move(call));
+    auto frame = call_frame(chat_template, name);
+    if (!frame) frame = {R"({"name": )" + Json(name).dump() + R"(, "arguments": )", "}"};
+    calls.push_back({.schema = parameters.dump(),
+                     .before = std::move(frame->before),
+                     .behind = std::move(frame->behind),
+                     .owner = fmt::format("the parameters of {}: ", name)});
   }
-  if (calls.size() == 1) return calls[0].dump();
-  Json schema = Json::object();
-  schema["anyOf"] = std::move(calls);
-  return schema.dump();
+  return calls;
 }
 
 std::optional<ToolCall> read_call(std::string_view answer) {

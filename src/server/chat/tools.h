@@ -5,8 +5,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "server/chat/chat_job.h"
+#include "text/grammar/grammar.h"
 #include "text/tool_calls.h"
 
 namespace hadal {
@@ -18,10 +20,11 @@ void shape_past_calls(nlohmann::ordered_json& messages, std::string_view chat_te
 // tools: as in a ChatJob.
 bool has_tool(const nlohmann::ordered_json& tools, const std::string& name);
 
-// A call that must be made is asked for as plain JSON, whatever the model's own form is:
-// {"name": "...", "arguments": {...}}. The schema of that; job.tool_choice is not kAuto.
-std::string call_schema(const ChatJob& job);
-// The call in such an answer. nullopt: it was cut off.
+// What an answer is that must be a call: one of these. In the model's own form, as its chat
+// template has it, or else as plain JSON: {"name": "...", "arguments": {...}}. job.tool_choice is
+// not kAuto.
+std::vector<GrammarPart> forced_calls(const ChatJob& job, std::string_view chat_template);
+// The call in such plain JSON. nullopt: it was cut off.
 std::optional<ToolCall> read_call(std::string_view answer);
 
 }  // namespace hadal

@@ -86,7 +86,8 @@ std::vector<Route> ollama_routes(ModelPool& pool) {
                  .summary = "Answer a conversation; without messages, load or unload a model",
                  .body = "OllamaChatRequest",
                  .reply = "OllamaChatReply",
-                 .stream_type = kNdjson}},
+                 .stream_type = kNdjson,
+                 .event = "OllamaChatLine"}},
       {.method = "POST",
        .path = "/api/generate",
        .handler =
@@ -97,7 +98,8 @@ std::vector<Route> ollama_routes(ModelPool& pool) {
                  .summary = "Answer a prompt; without one, load or unload a model",
                  .body = "OllamaGenerateRequest",
                  .reply = "OllamaGenerateReply",
-                 .stream_type = kNdjson}},
+                 .stream_type = kNdjson,
+                 .event = "OllamaGenerateLine"}},
       {.method = "POST",
        .path = "/api/embed",
        .handler =

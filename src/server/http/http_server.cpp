@@ -74,8 +74,8 @@ class HttpServer::State final : public ConnectionHost {
     workers_.join();
   }
 
-  // False: there was not enough memory for some step. The sweep ends the connection that it was of
-  // when it is overdue; the others go on.
+  // False: there was not enough memory for some step; OpenSSL says so by an exception of Asio's.
+  // The sweep ends the connection that it was of when it is overdue; the others go on.
   bool run_until_drained() {
     try {
       accept();
@@ -83,7 +83,7 @@ class HttpServer::State final : public ConnectionHost {
       wait_for_signal();
       io_.run();
       return true;
-    } catch (const std::bad_alloc&) {
+    } catch (const std::exception&) {
       return false;
     }
   }

@@ -36,6 +36,7 @@ struct RouteAbout {
   std::string reply;    // the form of a whole answer; "": it is text
   std::string reply_type = "application/json";
   std::string stream_type;  // of an answer that the body's `stream` asks for; "": there is none
+  std::string event;        // the form of one piece of that: an event's data, or a line
 };
 
 struct Route {

@@ -79,14 +79,14 @@ RequestResult<QueuePlaces> ServedModel::take_places(uint32_t count) {
   return QueuePlaces(*this, count);
 }
 
-Result<std::shared_ptr<TokenMask>> ServedModel::mask(std::string_view schema) {
+Result<std::shared_ptr<TokenMask>> ServedModel::mask(const AnswerForm& form) {
   {
     std::lock_guard lock(structured_mutex_);
     if (!structured_) {
       HADAL_TRY(structured_, StructuredOutput::open(*generator_->tokenizer()));
     }
   }
-  return structured_->mask({.schema = schema});
+  return structured_->mask(form);
 }
 
 RequestResult<RequestId> ServedModel::submit(const Prompt& prompt, const GenerationOptions& options,

@@ -54,9 +54,9 @@ class ServedModel {
 
   // Refused (kOverloaded) where the queue is full; kInvalid: it never has so many.
   RequestResult<QueuePlaces> take_places(uint32_t count);
-  // What holds one answer to a JSON Schema (text/grammar/structured_output.h). Not on the engine
+  // What holds one answer to a form (text/grammar/structured_output.h). Not on the engine
   // thread.
-  Result<std::shared_ptr<TokenMask>> mask(std::string_view schema);
+  Result<std::shared_ptr<TokenMask>> mask(const AnswerForm& form);
   RequestResult<RequestId> submit(const Prompt& prompt, const GenerationOptions& options,
                                   std::shared_ptr<AnswerSink> sink);
   // A text's embedding in place of an answer; EngineOptions::embeddings must be set. Beside

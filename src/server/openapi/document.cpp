@@ -105,8 +105,10 @@ Json answer(const RouteAbout& about) {
   Json forms = content(about.reply_type,
                        about.reply.empty() ? Json{{"type", "string"}} : reference(about.reply));
   if (about.stream_type.empty()) return {{"description", "The answer"}, {"content", forms}};
-  forms[about.stream_type] = Json::object();
-  return {{"description", "The answer; with stream, piece by piece"}, {"content", forms}};
+  // OpenAPI 3.1 has no word for a sequence: the schema is that of each piece, as is usual.
+  forms[about.stream_type] = {{"schema", reference(about.event)}};
+  return {{"description", "The answer; with stream, event by event or line by line"},
+          {"content", forms}};
 }
 
 // "/v1/models/*" -> "post_v1_models"

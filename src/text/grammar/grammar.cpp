@@ -10,27 +10,25 @@
 namespace hadal {
 namespace {
 
-// Goals become rules, one after another as they are asked for.
+// The goals of one schema become rules, one after another as they are asked for.
 class SchemaCompiler final : public RuleNumbers {
  public:
-  SchemaCompiler(const SchemaDocument& document, const GrammarLimits& limits)
-      : document_(document),
+  // rules: those of all schemas of the grammar.
+  SchemaCompiler(SchemaDocument document, const GrammarLimits& limits, WorkBudget& budget,
+                 std::vector<Automaton::Rule>& rules)
+      : document_(std::move(document)),
         limits_(limits),
-        budget_{limits.work_max, limits.states_max},
-        goals_(document, limits, budget_) {}
+        budget_(budget),
+        rules_(rules),
+        goals_(document_, limits, budget_) {}
 
-  Result<Automaton> run(const GrammarFrame& frame) {
-    const bool is_framed = !frame.before.empty() || !frame.behind.empty();
-    if (is_framed) rules_.emplace_back();
-    const uint32_t value = of_goal({0});
-    if (is_framed) {
-      HADAL_TRY(rules_[0], frame_rule(frame, value));
-    }
-    std::vector<std::pair<uint32_t, uint32_t>> exclusions;  // rule, the oneOf
-    for (size_t i = 0; i < waiting_.size() || exclusions.size() < goals_.exclusions().size();) {
+  // Gives the rule of the whole value.
+  Result<uint32_t> run() {
+    value_ = of_goal({0});
+    for (size_t i = 0; i < waiting_.size() || exclusions_.size() < goals_.exclusions().size();) {
       if (i == waiting_.size()) {
-        const auto& exclusion = goals_.exclusions()[exclusions.size()];
-        exclusions.emplace_back(of_goal(exclusion.goal), exclusion.owner);
+        const auto& exclusion = goals_.exclusions()[exclusions_.size()];
+        exclusions_.emplace_back(of_goal(exclusion.goal), exclusion.owner);
         continue;
       }
       if (rules_.size() > limits_.rules_max) {
@@ -43,16 +41,20 @@ class SchemaCompiler final : public RuleNumbers {
     for (const auto& [length, rule] : strings_) {
       HADAL_TRY(rules_[rule], string_rule(length.first, length.second, budget_));
     }
-    Automaton automaton(std::move(rules_));
-    for (const auto& [rule, owner] : exclusions) {
+    return value_;
+  }
+
+  // Of all schemas' rules together.
+  Status check(const Automaton& automaton) const {
+    for (const auto& [rule, owner] : exclusions_) {
       if (!automaton.productive(rule)) continue;
       return fail(
           "{}: two branches of this oneOf may hold for one value, which cannot be "
           "enforced; give them a property with different const values, or use anyOf",
           document_.place(owner));
     }
-    if (!automaton.productive(0)) return fail("the schema allows no value at all");
-    return automaton;
+    if (!automaton.productive(value_)) return fail("the schema allows no value at all");
+    return {};
   }
 
   uint32_t of_goal(const Goal& goal) override {
@@ -72,16 +74,6 @@ class SchemaCompiler final : public RuleNumbers {
   }
 
  private:
-  Result<Automaton::Rule> frame_rule(const GrammarFrame& frame, uint32_t value) {
-    ByteNfa nfa;
-    const uint32_t start = nfa.add_node(), behind = nfa.add_node();
-    nfa.add_call(nfa.add_literal(start, frame.before), value, behind);
-    const uint32_t final = nfa.add_literal(behind, frame.behind);
-    Automaton::Rule rule;
-    HADAL_TRY(rule.dfa, nfa.determinize(start, final, budget_));
-    return rule;
-  }
-
   Result<Automaton::Rule> value_rule(const Goal& goal) {
     HADAL_TRY(const auto* ways, goals_.alternatives(goal));
     ByteNfa nfa;
@@ -145,23 +137,82 @@ class SchemaCompiler final : public RuleNumbers {
 
   static constexpr size_t kNodesMax = 400'000;  // of one rule, some 100 bytes each
 
-  const SchemaDocument& document_;
+  const SchemaDocument document_;
   const GrammarLimits& limits_;
-  WorkBudget budget_;
+  WorkBudget& budget_;
+  std::vector<Automaton::Rule>& rules_;
   SchemaGoals goals_;
-  std::vector<Automaton::Rule> rules_;
+  uint32_t value_ = 0;
+  std::vector<std::pair<uint32_t, uint32_t>> exclusions_;  // rule, the oneOf
   std::map<Goal, uint32_t> values_;
   std::map<std::pair<uint32_t, uint32_t>, uint32_t> strings_;
   std::vector<std::pair<uint32_t, const Goal*>> waiting_;  // rules not made yet
 };
 
+// The parts of a grammar become one automaton, whose first rule is any of them.
+class PartsCompiler {
+ public:
+  explicit PartsCompiler(const GrammarLimits& limits)
+      : limits_(limits), budget_{limits.work_max, limits.states_max} {}
+
+  Result<Automaton> run(std::span<const GrammarPart> parts) {
+    const bool is_one_value = parts.size() == 1 && !parts[0].is_framed();
+    if (!is_one_value) rules_.emplace_back();
+    ByteNfa nfa;
+    const uint32_t start = nfa.add_node(), final = nfa.add_node();
+    for (const GrammarPart& part : parts) {
+      HADAL_TRY(const uint32_t value, of_owner(part, compile(part)));
+      const uint32_t behind = nfa.add_node();
+      nfa.add_call(nfa.add_literal(start, part.before), value, behind);
+      nfa.add_empty(nfa.add_literal(behind, part.behind), final);
+    }
+    if (!is_one_value) {
+      HADAL_TRY(rules_[0].dfa, nfa.determinize(start, final, budget_));
+    }
+    Automaton automaton(std::move(rules_));
+    for (size_t i = 0; i < parts.size(); ++i) {
+      HADAL_TRY_VOID(of_owner(parts[i], schemas_[i]->check(automaton)));
+    }
+    return automaton;
+  }
+
+ private:
+  Result<uint32_t> compile(const GrammarPart& part) {
+    HADAL_TRY(auto document, SchemaDocument::parse(part.schema, limits_));
+    schema_bytes_ += part.schema.size();
+    if (schema_bytes_ > limits_.schema_bytes_max) {
+      return fail("the schemas have {} bytes together; the limit is {}", schema_bytes_,
+                  limits_.schema_bytes_max);
+    }
+    schemas_.push_back(
+        std::make_unique<SchemaCompiler>(std::move(document), limits_, budget_, rules_));
+    return schemas_.back()->run();
+  }
+
+  template <typename Outcome>
+  static Outcome of_owner(const GrammarPart& part, Outcome outcome) {
+    if (outcome || part.owner.empty()) return outcome;
+    return fail("{}{}", part.owner, outcome.error().message);
+  }
+
+  const GrammarLimits& limits_;
+  WorkBudget budget_;
+  size_t schema_bytes_ = 0;
+  std::vector<Automaton::Rule> rules_;
+  std::vector<std::unique_ptr<SchemaCompiler>> schemas_;
+};
+
 }  // namespace
 
 Result<std::shared_ptr<const Grammar>> Grammar::compile(std::string_view schema,
-                                                        const GrammarLimits& limits,
-                                                        const GrammarFrame& frame) {
-  HADAL_TRY(const auto document, SchemaDocument::parse(schema, limits));
-  HADAL_TRY(auto automaton, SchemaCompiler(document, limits).run(frame));
+                                                        const GrammarLimits& limits) {
+  const GrammarPart part{.schema = std::string(schema)};
+  return compile({&part, 1}, limits);
+}
+
+Result<std::shared_ptr<const Grammar>> Grammar::compile(std::span<const GrammarPart> parts,
+                                                        const GrammarLimits& limits) {
+  HADAL_TRY(auto automaton, PartsCompiler(limits).run(parts));
   return std::make_shared<const Grammar>(std::move(automaton));
 }
 

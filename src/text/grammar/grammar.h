@@ -28,6 +28,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
+#include <string>
 #include <string_view>
 
 #include "base/result.h"
@@ -52,9 +54,14 @@ struct GrammarLimits {
   uint64_t work_max = 8'000'000;       // steps of compiling: edges followed, sets compared
 };
 
-// What stands around the value, as it is: for a tool call, "<tool_call>\n" and "\n</tool_call>".
-struct GrammarFrame {
-  std::string_view before, behind;
+// A value and what stands around it, as it is: for a tool call, "<tool_call>\n" and
+// "\n</tool_call>". A special token among that is written as TokenTrie::mark() does.
+struct GrammarPart {
+  std::string schema;  // JSON text
+  std::string before = "", behind = "";
+  std::string owner = "";  // whose schema it is, at the head of messages: "f: "
+
+  bool is_framed() const { return !before.empty() || !behind.empty(); }
 };
 
 class Grammar {
@@ -64,8 +71,11 @@ class Grammar {
 
   // schema: JSON text. Errors name keyword and JSON pointer, or the limit: for a client to read.
   static Result<std::shared_ptr<const Grammar>> compile(std::string_view schema,
-                                                        const GrammarLimits& limits = {},
-                                                        const GrammarFrame& frame = {});
+                                                        const GrammarLimits& limits = {});
+  // A text of any of these parts. Each schema is a document of its own; the limits hold for all
+  // together.
+  static Result<std::shared_ptr<const Grammar>> compile(std::span<const GrammarPart> parts,
+                                                        const GrammarLimits& limits = {});
   // Any JSON object.
   static Result<std::shared_ptr<const Grammar>> any_object();
 

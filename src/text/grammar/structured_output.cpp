@@ -110,14 +110,22 @@ Result<std::unique_ptr<StructuredOutput>> StructuredOutput::open(const Tokenizer
 }
 
 Result<std::shared_ptr<TokenMask>> StructuredOutput::mask(const AnswerForm& form) {
-  std::string name(form.schema);
-  for (const std::string_view part : {form.frame.before, form.frame.behind}) {
-    name += '\0';  // is in no JSON text
-    name += part;
+  std::string name;
+  for (const GrammarPart& part : form.parts) {
+    for (const std::string_view text : {part.schema, part.before, part.behind}) {
+      name += std::to_string(text.size());
+      name += ' ';
+      name += text;
+    }
   }
   auto masks = find(name);
   if (masks == nullptr) {
-    HADAL_TRY(auto grammar, Grammar::compile(form.schema, {}, form.frame));
+    std::vector<GrammarPart> parts = form.parts;
+    for (GrammarPart& part : parts) {
+      part.before = trie_->spelled(part.before);
+      part.behind = trie_->spelled(part.behind);
+    }
+    HADAL_TRY(auto grammar, Grammar::compile(parts));
     masks = GrammarMasks::make(std::move(grammar), trie_);
     const std::lock_guard lock(mutex_);
     kept_.push_front({std::move(name), masks});

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "text/grammar/grammar.h"
@@ -19,11 +20,10 @@
 namespace hadal {
 
 struct AnswerForm {
-  std::string_view schema;  // JSON text
+  std::vector<GrammarPart> parts;  // the answer is one of them
   // Free text up to and including this comes first, such as "</think>"; the answer cannot end in
   // it. May be the name of a special token.
   std::string_view after = "";
-  GrammarFrame frame = {};
 };
 
 class StructuredOutput {

@@ -4,9 +4,13 @@
 #include <array>
 
 #include "base/utf8.h"
+#include "text/tool_calls.h"
 
 namespace hadal {
 namespace {
+
+constexpr char kMarkBegin = '\xFF', kMarkEnd = '\xFE';
+constexpr std::string_view kInNoUtf8 = "\xFF\xFE";
 
 struct Entry {
   std::string_view bytes;
@@ -64,9 +68,13 @@ Result<std::shared_ptr<const TokenTrie>> TokenTrie::build(const Tokenizer& token
   for (const TokenId token : tokenizer.end_tokens()) {
     if (token >= 0 && static_cast<uint32_t>(token) < vocabulary) is_end[token] = true;
   }
+  std::vector<bool> is_mark(vocabulary, false);
   for (uint32_t id = 0; id < vocabulary; ++id) {
     trie->begins_.push_back(static_cast<uint32_t>(trie->bytes_.size()));
-    trie->bytes_ += tokenizer.token_bytes(static_cast<TokenId>(id));
+    const std::string_view bytes = tokenizer.token_bytes(static_cast<TokenId>(id));
+    is_mark[id] = ToolCallStream::is_mark(bytes) && !is_end[id];
+    if (is_mark[id]) trie->marks_.emplace_back(mark(bytes));
+    trie->bytes_ += is_mark[id] ? trie->marks_.back() : bytes;
   }
   trie->begins_.push_back(static_cast<uint32_t>(trie->bytes_.size()));
 
@@ -77,7 +85,8 @@ Result<std::shared_ptr<const TokenTrie>> TokenTrie::build(const Tokenizer& token
     const auto token = static_cast<TokenId>(id);
     const std::string_view bytes = trie->bytes(token);
     if (bytes.empty() || bytes.size() > kTokenBytesMax) continue;
-    if (is_end[id] || tokenizer.is_special(token)) continue;
+    if (is_end[id] || (tokenizer.is_special(token) && !is_mark[id])) continue;
+    if (!is_mark[id] && bytes.find_first_of(kInNoUtf8) != bytes.npos) continue;
     entries.push_back({bytes, token});
     if (bytes.size() == 1) has_byte[static_cast<uint8_t>(bytes[0])] = true;
   }
@@ -90,7 +99,9 @@ Result<std::shared_ptr<const TokenTrie>> TokenTrie::build(const Tokenizer& token
     }
     spells_utf8 = false;
   }
-  if (!spells_utf8) std::erase_if(entries, [](const Entry& e) { return !is_utf8(e.bytes); });
+  if (!spells_utf8) {
+    std::erase_if(entries, [&](const Entry& e) { return !is_mark[e.token] && !is_utf8(e.bytes); });
+  }
 
   std::stable_sort(entries.begin(), entries.end(),
                    [](const Entry& a, const Entry& b) { return a.bytes < b.bytes; });
@@ -114,6 +125,26 @@ Result<std::shared_ptr<const TokenTrie>> TokenTrie::build(const Tokenizer& token
   trie->all_ = tree_of(all);
   trie->not_plain_ = tree_of(not_plain);
   return trie;
+}
+
+std::string TokenTrie::mark(std::string_view name) {
+  return kMarkBegin + std::string(name) + kMarkEnd;
+}
+
+std::string TokenTrie::spelled(std::string_view text) const {
+  std::string result;
+  while (!text.empty()) {
+    const size_t begin = std::min(text.find(kMarkBegin), text.size());
+    result += text.substr(0, begin);
+    text.remove_prefix(begin);
+    const size_t end = text.find(kMarkEnd);
+    if (end == text.npos) break;
+    const std::string_view marked = text.substr(0, end + 1);
+    const bool is_token = std::ranges::find(marks_, marked) != marks_.end();
+    result += is_token ? marked : marked.substr(1, end - 1);
+    text.remove_prefix(end + 1);
+  }
+  return result;
 }
 
 void TokenTrie::add_plain(TokenId token, uint32_t characters) {

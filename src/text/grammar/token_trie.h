@@ -30,8 +30,14 @@ class TokenTrie {
 
   // Errors: a vocabulary that has not every printable ASCII character as a token, so that JSON
   // cannot be spelled in it. One that has not every byte of UTF-8 loses the tokens that are parts
-  // of characters. Control and end tokens are not in the tree.
+  // of characters. Control and end tokens are not in the tree, but for marks of tool calls.
   static Result<std::shared_ptr<const TokenTrie>> build(const Tokenizer& tokenizer);
+
+  // How the token of this name stands in the tree and in a grammar, if it marks tool calls
+  // (tool_calls.h): between bytes that no UTF-8 has, so that no other text can be taken for it.
+  static std::string mark(std::string_view name);
+  // A grammar's text for this vocabulary: marks that are no tokens of it are as their names.
+  std::string spelled(std::string_view text) const;
 
   std::span<const Node> all() const { return all_; }
 
@@ -60,6 +66,7 @@ class TokenTrie {
   std::string bytes_;
   std::vector<uint32_t> begins_;  // [vocabulary + 1] in bytes_
   std::vector<bool> is_text_;     // [vocabulary]
+  std::vector<std::string> marks_;
   size_t words_ = 0;
   std::vector<Node> all_, not_plain_;
   std::vector<uint32_t> plain_;  // [kPlainCharactersMax + 1][words]

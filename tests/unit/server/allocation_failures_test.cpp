@@ -1,21 +1,39 @@
 // A whole server, asked over sockets while memory runs out: the n-th allocation of all its threads
-// fails, for every n (further apart as n grows), alone and with a crowd behind it. Whatever is hit,
-// its client hears an error or an end, the next one is answered as ever, and nothing is kept.
+// fails, OpenSSL's too, for every n (further apart as n grows; each where HADAL_EVERY_ALLOCATION is
+// set), alone and with a crowd behind it. Whatever is hit, its client hears an error or an end, the
+// next one is answered as ever, and nothing is kept.
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <csignal>
+#include <cstdlib>
 #include <thread>
 
 #include "device/registry.h"
 #include "server/server.h"
 #include "support/failing_new.h"
+#include "support/temp_folder.h"
 
 namespace hadal {
 namespace {
 
-constexpr const char* kTemplate = "{% for m in messages %}{{ m.content }}{% endfor %}";
+// OpenSSL takes these before it has allocated anything, or never.
+[[gnu::constructor(101)]] void make_openssl_fail_too() {
+  CRYPTO_set_mem_functions(
+      [](size_t bytes, const char*, int) { return FailingNew::malloc(bytes); },
+      [](void* old, size_t bytes, const char*, int) { return FailingNew::realloc(old, bytes); },
+      [](void* memory, const char*, int) { std::free(memory); });
+}
+
+// Knows of tools, so that requests may have some.
+constexpr const char* kTemplate =
+    "{% for m in messages %}{{ m.content }}{% endfor %}{% if tools %}.{% endif %}";
 constexpr size_t kAnswerBytesMax = 256 << 10;
 
 Result<OpenedModel> open_tiny(const ModelEntry& entry) {
@@ -38,6 +56,7 @@ struct Case {
   const char* path;  // asked with GET where there is no body
   const char* body;
   const char* ending;  // of a whole answer
+  bool tls = false;
 };
 
 constexpr const char* kPlain = R"({"prompt": "Once upon a time", "max_tokens": 6})";
@@ -63,6 +82,20 @@ constexpr Case kCases[] = {
      R"({"model": "tiny", "messages": [{"role": "user", "content": "Once"}],)"
      R"( "options": {"num_predict": 6}})",
      "\"done\":true"},
+    {"chat_tool", "/v1/chat/completions",
+     R"({"messages": [{"role": "user", "content": "Once"}], "max_tokens": 6, "tools": [{"type":)"
+     R"( "function", "function": {"name": "f"}}], "tool_choice": "required"})",
+     "\"usage\""},
+    {"anthropic_count", "/v1/messages/count_tokens",
+     R"({"model": "tiny", "messages": [{"role": "user", "content": "Once"}]})", "input_tokens"},
+    {"ollama_generate", "/api/generate",
+     R"({"model": "tiny", "prompt": "Once", "stream": false, "options": {"num_predict": 6}})",
+     "\"done\":true"},
+    {"ollama_embed", "/api/embed", R"({"model": "tiny", "input": ["Once", "upon"]})",
+     "\"embeddings\""},
+    {"ollama_show", "/api/show", R"({"model": "tiny"})", "\"details\""},
+    {"ollama_tags", "/api/tags", "", "\"models\""},
+    {"detokenize", "/detokenize", R"({"tokens": [260, 261, 262]})", "\"prompt\""},
     {"tokenize", "/tokenize", R"({"prompt": "Once upon a time"})", "\"tokens\""},
     {"responses", "/v1/responses",
      R"({"input": [{"role": "user", "content": "Once"}], "max_output_tokens": 6, "stream": true})",
@@ -72,7 +105,33 @@ constexpr Case kCases[] = {
     {"bad_request", "/v1/completions", R"({"prompt": 5, "max_tokens": "six"})", "\"error\""},
     {"models", "/v1/models", "", "\"data\""},
     {"metrics", "/metrics", "", "hadal:"},
+    {"openapi", "/openapi.json", "", "\"paths\""},
+    {"page", "/", "", "</html>"},
+    {"tls", "/v1/completions", kPlain, "\"usage\"", true},
+    {"tls_stream", "/v1/completions",
+     R"({"prompt": "Once upon a time", "max_tokens": 6, "stream": true})", "[DONE]", true},
 };
+
+// A key, and a certificate of it that it signed itself.
+TlsFiles make_identity(const std::filesystem::path& folder) {
+  TlsFiles files{.certificate = folder / "crt.pem", .key = folder / "key.pem"};
+  EVP_PKEY* const key = EVP_EC_gen("P-256");
+  X509* const certificate = X509_new();
+  X509_set_version(certificate, 2);
+  X509_gmtime_adj(X509_getm_notBefore(certificate), 0);
+  X509_gmtime_adj(X509_getm_notAfter(certificate), 86400);
+  X509_set_pubkey(certificate, key);
+  EXPECT_GT(X509_sign(certificate, key, EVP_sha256()), 0);
+  FILE* file = fopen(files.certificate.c_str(), "w");
+  EXPECT_EQ(PEM_write_X509(file, certificate), 1);
+  fclose(file);
+  file = fopen(files.key.c_str(), "w");
+  EXPECT_EQ(PEM_write_PrivateKey(file, key, nullptr, nullptr, 0, nullptr, nullptr), 1);
+  fclose(file);
+  X509_free(certificate);
+  EVP_PKEY_free(key);
+  return files;
+}
 
 class AllocationFailures : public testing::TestWithParam<Case> {
  protected:
@@ -84,6 +143,11 @@ class AllocationFailures : public testing::TestWithParam<Case> {
     options.models.default_model = "tiny";
     options.models.open = open_tiny;
     options.models.keep_alive = std::nullopt;
+    if (GetParam().tls) {
+      std::signal(SIGPIPE, SIG_IGN);  // OpenSSL's client writes to who may have gone
+      options.http.tls = read_tls_identity(make_identity(folder_.path())).value().context;
+      client_.reset(SSL_CTX_new(TLS_client_method()));
+    }
     auto opened = Server::open(std::move(options));
     EXPECT_TRUE(opened) << opened.error().message;
     server_ = std::move(*opened);
@@ -111,16 +175,33 @@ class AllocationFailures : public testing::TestWithParam<Case> {
     setsockopt(handle, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     sockaddr_in address{.sin_family = AF_INET, .sin_port = htons(server_->http().port())};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    bool ended = false;
-    if (connect(handle, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) {
-      send(handle, request.data(), request.size(), MSG_NOSIGNAL);
-      char piece[4096];
-      ssize_t bytes;
-      while ((bytes = recv(handle, piece, sizeof(piece), 0)) > 0) answer_.append(piece, bytes);
-      ended = bytes == 0 || errno == ECONNRESET;
-    }
+    const bool connected =
+        connect(handle, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
+    const bool ended = connected && (GetParam().tls ? ask_over_tls(handle, request)
+                                                    : ask_plainly(handle, request));
     close(handle);
     return ended;
+  }
+
+  bool ask_plainly(int handle, const std::string& request) {
+    send(handle, request.data(), request.size(), MSG_NOSIGNAL);
+    char piece[4096];
+    ssize_t bytes;
+    while ((bytes = recv(handle, piece, sizeof(piece), 0)) > 0) answer_.append(piece, bytes);
+    return bytes == 0 || errno == ECONNRESET;
+  }
+
+  bool ask_over_tls(int handle, const std::string& request) {
+    const std::unique_ptr<SSL, decltype(&SSL_free)> tls(SSL_new(client_.get()), SSL_free);
+    SSL_set_fd(tls.get(), handle);
+    errno = 0;
+    if (SSL_connect(tls.get()) == 1) {
+      SSL_write(tls.get(), request.data(), static_cast<int>(request.size()));
+      char piece[4096];
+      int bytes;
+      while ((bytes = SSL_read(tls.get(), piece, sizeof(piece))) > 0) answer_.append(piece, bytes);
+    }
+    return errno != EAGAIN;  // the patience is over
   }
 
   static std::string text_of(const std::string& answer) {
@@ -156,7 +237,8 @@ class AllocationFailures : public testing::TestWithParam<Case> {
 
   void fail_each(uint64_t count) {
     uint64_t failures = 0;
-    for (uint64_t n = 0; n < 1'000'000; n += 1 + n / 64) {
+    const bool every = std::getenv("HADAL_EVERY_ALLOCATION") != nullptr;
+    for (uint64_t n = 0; n < 1'000'000; n += every ? 1 : 1 + n / 64) {
       bool ended = false, failed = false;
       {
         const FailingNew failing(n, FailingNew::Threads::kOthers, count);
@@ -174,6 +256,8 @@ class AllocationFailures : public testing::TestWithParam<Case> {
     EXPECT_GT(failures, 20u);
   }
 
+  const TempFolder folder_;
+  std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> client_{nullptr, SSL_CTX_free};
   std::unique_ptr<Server> server_;
   std::thread thread_;
   std::string request_, plain_, answer_, text_;
@@ -183,6 +267,7 @@ TEST_P(AllocationFailures, One) {
   fail_each(1);
 }
 TEST_P(AllocationFailures, ACrowd) {
+  if (GetParam().tls) GTEST_SKIP() << "a crowd of failures takes OpenSSL's handshake for good";
   fail_each(12);
 }
 

@@ -9,7 +9,10 @@
 #include <thread>
 
 #include "base/json.h"
+#include "base/utf8.h"
 #include "device/registry.h"
+#include "file/model_file.h"
+#include "server/chat/job_prompt.h"
 
 namespace hadal {
 namespace {
@@ -145,6 +148,32 @@ TEST_F(EmbedRuns, TooLongIsAnErrorOrCut) {
   longer.context_most = kContext + 1;
   EXPECT_EQ(embed(longer).error().field, "num_ctx");
   EXPECT_TRUE(becomes_idle());
+}
+
+// Of what is cut only the beginning is tokenized.
+TEST_F(EmbedRuns, ABeginningIsEnough) {
+  const auto file = ModelFile::open(kModel).value();
+  const auto tokenizer = Tokenizer::open(*file).value();
+  for (const std::string piece : {"word ", "我", "xyz\n"}) {
+    std::string text;
+    while (text.size() < (8 << 20)) text += piece;
+    for (const uint32_t enough : {1u, 1000u}) {
+      const size_t bytes = beginning_to_count(*tokenizer, text, enough);
+      EXPECT_LT(bytes, 256 * (enough + 1));
+      const std::string beginning = text.substr(0, bytes);
+      EXPECT_TRUE(is_utf8(beginning));
+      EXPECT_GE(tokenizer->encode(beginning, SpecialTokens::kAsText)->size(), enough);
+    }
+  }
+  EXPECT_EQ(beginning_to_count(*tokenizer, "short", 1000), 5u);
+  EXPECT_EQ(beginning_to_count(*tokenizer, "", 0), 0u);
+
+  EmbedJob small = job({std::string(100'000, 'x')}), large = job({std::string(8 << 20, 'x')});
+  small.truncate = large.truncate = true;
+  const auto expected = embed(small), found = embed(large);
+  ASSERT_TRUE(expected && found);
+  EXPECT_EQ(found->vectors, expected->vectors);
+  EXPECT_EQ(found->truncated, std::vector<uint32_t>{0});
 }
 
 TEST_F(EmbedRuns, WhatCannotBeIsRefused) {

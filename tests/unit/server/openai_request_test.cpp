@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "server/chat/tools.h"
+#include "text/grammar/token_trie.h"
 
 namespace hadal {
 namespace {
@@ -165,17 +166,21 @@ TEST(OpenAiRequest, ToolsAreReadAndChosen) {
   const auto required = read_with_tools(R"(, "tool_choice": "required")");
   ASSERT_TRUE(required);
   EXPECT_EQ(required->job.tool_choice, ChatJob::ToolChoice::kRequired);
-  EXPECT_EQ(Json::parse(call_schema(required->job))["anyOf"].size(), 2u);
+  EXPECT_EQ(forced_calls(required->job, "").size(), 2u);
 
   const auto named = read_with_tools(
       R"(, "tool_choice": {"type": "function", "function": {"name": "f"}},
            "parallel_tool_calls": false)");
   ASSERT_TRUE(named) << named.error().message;
   EXPECT_TRUE(named->job.one_call_only);
-  EXPECT_EQ(call_schema(named->job),
-            R"({"type":"object","properties":{"name":{"const":"f"},"arguments":{"properties":)"
-            R"({"x":{"type":"integer"}},"type":"object"}},"required":["name","arguments"],)"
-            R"("additionalProperties":false})");
+  const auto calls = forced_calls(named->job, "");
+  ASSERT_EQ(calls.size(), 1u);
+  EXPECT_EQ(calls[0].schema, R"({"properties":{"x":{"type":"integer"}},"type":"object"})");
+  EXPECT_EQ(calls[0].before, R"({"name": "f", "arguments": )");
+  EXPECT_EQ(calls[0].behind, "}");
+  const auto own = forced_calls(named->job, "... <tool_call> ...");
+  EXPECT_EQ(own[0].before, TokenTrie::mark("<tool_call>") + "\n{\"name\": \"f\", \"arguments\": ");
+  EXPECT_EQ(own[0].behind, "}\n" + TokenTrie::mark("</tool_call>"));
 
   EXPECT_FALSE(
       read_with_tools(R"(, "tool_choice": {"type": "function", "function": {"name": "h"}})"));

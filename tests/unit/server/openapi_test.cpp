@@ -108,6 +108,21 @@ TEST_F(OpenApi, HasEveryTable) {
                                      R"("items":{"$ref":"#/components/schemas/OpenAiMessage"}})");
 }
 
+TEST_F(OpenApi, EveryStreamSaysWhatItsPiecesAre) {
+  const Json document = this->document();
+  int streams = 0;
+  for (const Route& route : routes()) {
+    EXPECT_EQ(route.about.stream_type.empty(), route.about.event.empty()) << route.path;
+    if (route.about.event.empty()) continue;
+    EXPECT_TRUE(document["components"]["schemas"].contains(route.about.event)) << route.about.event;
+    const Json& content = document["paths"][route.path]["post"]["responses"]["200"]["content"];
+    EXPECT_EQ(content[route.about.stream_type]["schema"]["$ref"].get<std::string>(),
+              "#/components/schemas/" + route.about.event);
+    ++streams;
+  }
+  EXPECT_EQ(streams, 6);
+}
+
 TEST_F(OpenApi, WhatIsWrittenByHandHasTheServersLimits) {
   const Json document = this->document();
   const Json& schemas = document["components"]["schemas"];

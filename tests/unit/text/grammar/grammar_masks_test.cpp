@@ -4,11 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <ctime>
 #include <map>
 
 #include "base/json.h"
 #include "text/grammar/structured_output.h"
+#include "text/tool_calls.h"
 #include "unit/text/grammar/random_answer.h"
 #include "unit/text/tokenizer/tokenizer_data.h"
 
@@ -185,12 +187,13 @@ TEST(GrammarMasks, ForgettingChangesNothing) {
 
 TEST(StructuredOutput, KeepsTheLastGrammars) {
   const auto structured = StructuredOutput::open(open_vocabulary(kSmall)).value();
-  EXPECT_FALSE(structured->mask({.schema = R"({"not":{}})"}));
+  EXPECT_FALSE(structured->mask({.parts = {{.schema = R"({"not":{}})"}}}));
   EXPECT_EQ(structured->grammars(), 0u);
   for (size_t i = 0; i < 2 * StructuredOutput::kGrammarsMax; ++i) {
     const std::string schema = "{\"const\":" + std::to_string(i) + "}";
-    ASSERT_TRUE(structured->mask({.schema = schema}));
-    ASSERT_TRUE(structured->mask({.schema = StructuredOutput::kAnyObject}));
+    ASSERT_TRUE(structured->mask({.parts = {{.schema = schema}}}));
+    ASSERT_TRUE(
+        structured->mask({.parts = {{.schema = std::string(StructuredOutput::kAnyObject)}}}));
   }
   EXPECT_EQ(structured->grammars(), StructuredOutput::kGrammarsMax);
 }
@@ -207,7 +210,8 @@ TEST(StructuredOutput, FreeTextComesFirstWhereAskedFor) {
     }
   };
   const auto mask =
-      structured->mask({.schema = R"({"enum":["x",[1]]})", .after = "</think>"}).value();
+      structured->mask({.parts = {{.schema = R"({"enum":["x",[1]]})"}}, .after = "</think>"})
+          .value();
   write(*mask, "Let me think \"<</thin </");
   EXPECT_FALSE(mask->may_end());
   write(*mask, "</think>\n");
@@ -217,25 +221,106 @@ TEST(StructuredOutput, FreeTextComesFirstWhereAskedFor) {
   EXPECT_TRUE(mask->may_end());
 }
 
-TEST(StructuredOutput, AToolCallHasItsFrame) {
-  const auto& tokenizer = open_vocabulary("qwen2");
-  const auto trie = trie_of("qwen2");
-  const auto structured = StructuredOutput::open(tokenizer).value();
-  const AnswerForm form = {
-      .schema = R"({"type":"object","properties":{"name":{"const":"add"},"arguments":{
-          "type":"object","properties":{"a":{"type":"integer"}},"required":["a"]}},
-          "required":["name","arguments"]})",
-      .frame = {"<tool_call>\n", "\n</tool_call>"}};
-  const auto mask = structured->mask(form).value();
-  const std::string call =
-      "<tool_call>\n{\"name\": \"add\", \"arguments\": {\"a\": 12}}\n</tool_call>";
-  const auto tokens = tokenizer.encode(call, SpecialTokens::kAsText).value();
-  for (const TokenId token : tokens) {
-    EXPECT_FALSE(mask->may_end());
-    EXPECT_TRUE(has(allowed(*mask, *trie), token)) << trie->bytes(token);
-    mask->accept(token);
+// A call of one of two functions, each with its own schema, as this template has it.
+std::vector<GrammarPart> calls_in(std::string_view chat_template) {
+  std::vector<GrammarPart> parts;
+  for (const auto& [name, schema] :
+       {std::pair{"add", R"({"$ref":"#/$defs/sum","$defs":{"sum":{"type":"object","properties":)"
+                         R"({"a":{"type":"integer"}},"required":["a"]}}})"},
+        std::pair{"add_up", R"({"type":"object","properties":{"list":{"type":"array","items":)"
+                            R"({"$ref":"#/$defs/one"}}},"$defs":{"one":{"const":1}}})"}}) {
+    const auto frame = call_frame(chat_template, name).value();
+    parts.push_back({.schema = schema, .before = frame.before, .behind = frame.behind});
   }
-  EXPECT_TRUE(mask->may_end());
+  return parts;
+}
+
+constexpr const char* kFencedCalls = "'<｜tool▁calls▁begin｜>' ... '```json'";
+constexpr const char* kBareCalls = "'<｜tool▁calls▁begin｜>' + name";
+
+TEST(StructuredOutput, AToolCallHasItsFrame) {
+  struct Case {
+    const char *vocabulary, *chat_template, *call;
+    bool marks_are_tokens;
+  };
+  // clang-format off
+  const Case cases[] = {
+      {"qwen2", "<tool_call>", "<tool_call>\n{\"name\": \"add\", \"arguments\": {\"a\": 12}}\n</tool_call>", false},
+      {"qwen2", "<tool_call>", "<tool_call>\n{\"name\": \"add_up\", \"arguments\": {\"list\": [1, 1]}}\n</tool_call>", false},
+      {"deepseek-v3", kFencedCalls, "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>add\n```json\n{\"a\": 12}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>", true},
+      {"deepseek-v3", kBareCalls, "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>add_up<｜tool▁sep｜>{\"list\": [1]}<｜tool▁call▁end｜><｜tool▁calls▁end｜>", true},
+      {"qwen2", kBareCalls, "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>add<｜tool▁sep｜>{\"a\": 1}<｜tool▁call▁end｜><｜tool▁calls▁end｜>", false},
+  };
+  // clang-format on
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.call);
+    const auto& tokenizer = open_vocabulary(c.vocabulary);
+    const auto trie = trie_of(c.vocabulary);
+    const auto structured = StructuredOutput::open(tokenizer).value();
+    const auto mask = structured->mask({.parts = calls_in(c.chat_template)}).value();
+    const auto tokens = tokenizer.encode(c.call, SpecialTokens::kParsed).value();
+    const auto is_mark = [&](TokenId token) {
+      return ToolCallStream::is_mark(tokenizer.token_bytes(token));
+    };
+    EXPECT_EQ(std::ranges::any_of(tokens, is_mark), c.marks_are_tokens);
+    for (const TokenId token : tokens) {
+      EXPECT_FALSE(mask->may_end());
+      const auto now = allowed(*mask, *trie);
+      EXPECT_TRUE(has(now, token)) << trie->bytes(token);
+      if (is_mark(token)) {
+        uint32_t count = 0;
+        for (const uint32_t word : now) count += static_cast<uint32_t>(std::popcount(word));
+        EXPECT_EQ(count, 1u) << "a mark comes as its token and not in pieces";
+      }
+      mask->accept(token);
+    }
+    EXPECT_TRUE(mask->may_end());
+    const auto behind = allowed(*mask, *trie);
+    EXPECT_TRUE(std::ranges::all_of(behind, [](uint32_t word) { return word == 0; }));
+
+    // What is handed out of it is the call.
+    ToolCallStream stream(c.chat_template);
+    ToolCallDelta delta = stream.push(c.call);
+    EXPECT_EQ(delta.text, "");
+    ASSERT_EQ(delta.calls.size(), 1u);
+    EXPECT_TRUE(delta.calls[0].name.starts_with("add"));
+  }
+}
+
+TEST(StructuredOutput, NoTextIsTakenForAMark) {
+  const auto& tokenizer = open_vocabulary("deepseek-v3");
+  const auto trie = trie_of("deepseek-v3");
+  const auto structured = StructuredOutput::open(tokenizer).value();
+  // Neither the name in pieces nor a mark within a string, as far as it is one token.
+  const auto mask = structured->mask({.parts = calls_in(kBareCalls)}).value();
+  EXPECT_FALSE(has(allowed(*mask, *trie), *tokenizer.find("<")));
+  const auto string = structured->mask({.parts = {{.schema = R"({"type":"string"})"}}}).value();
+  string->accept(*tokenizer.find("\""));
+  EXPECT_FALSE(has(allowed(*string, *trie), *tokenizer.find("<｜tool▁sep｜>")));
+  EXPECT_TRUE(has(allowed(*string, *trie), *tokenizer.find("<")));
+  // A name with a mark in it is that text.
+  EXPECT_EQ(trie->spelled("a<｜tool▁sep｜>b"), "a<｜tool▁sep｜>b");
+  EXPECT_EQ(trie->spelled("\xFFno token\xFE"
+                          "b"),
+            "no tokenb");
+  EXPECT_EQ(trie->spelled("a\xFF"), "a");
+}
+
+TEST(Grammar, PartsKeepTheirSchemasApart) {
+  std::vector<GrammarPart> parts = calls_in(kBareCalls);
+  ASSERT_TRUE(Grammar::compile(parts));
+  parts[1].schema = R"({"$ref":"#/$defs/sum"})";  // which only the other has
+  parts[1].owner = "the parameters of add_up: ";
+  const auto wrong = Grammar::compile(parts);
+  ASSERT_FALSE(wrong);
+  EXPECT_TRUE(wrong.error().message.starts_with("the parameters of add_up: "))
+      << wrong.error().message;
+  parts[1].schema = R"({"enum":[]})";
+  EXPECT_FALSE(Grammar::compile(parts)) << "a part without a value";
+  parts[1].schema = "{\"description\":\"" + std::string(100 << 10, 'x') + "\"}";
+  EXPECT_TRUE(Grammar::compile(parts));
+  parts[0].schema = parts[1].schema;
+  EXPECT_FALSE(Grammar::compile(parts)) << "limits are of all together";
 }
 
 double thread_ms() {
