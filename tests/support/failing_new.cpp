@@ -11,9 +11,9 @@ namespace hadal {
 namespace {
 
 std::atomic<bool> active = false;
-FailingNew::Threads whose;
+std::atomic<FailingNew::Threads> whose;
 std::atomic<uint64_t> calls = 0;
-uint64_t first_failing = 0, failing_count = 0;
+std::atomic<uint64_t> first_failing = 0, failing_count = 0;
 thread_local bool maker = false;  // this thread made the FailingNew
 
 bool fails() {

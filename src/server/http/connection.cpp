@@ -10,6 +10,7 @@
 #include <boost/beast/http/parser.hpp>
 #include <new>
 
+#include "server/http/owed_handler.h"
 #include "server/http/peer_socket.h"
 #include "server/http/reader_patience.h"
 
@@ -130,9 +131,7 @@ class StreamConnection final : public Connection,
   void start() override {
     guarded([&] {
       enter(State::kGreeting, host_.limits().handshake_seconds);
-      greet(stream_, [self = this->shared_from_this()](error_code error) {
-        self->guarded([&] { self->on_greeted(error); });
-      });
+      greet(stream_, owed([](auto& self, error_code error) { self.on_greeted(error); }));
     });
   }
 
@@ -182,7 +181,17 @@ class StreamConnection final : public Connection,
     }
   }
 
+  // The handler of an operation under way: work(*this, what came of it).
+  template <typename Work>
+  auto owed(Work work) {
+    const auto self = this->shared_from_this();
+    return OwedHandler(
+        [self, work](auto&&... outcome) { self->guarded([&] { work(*self, outcome...); }); },
+        [self] { self->lost_ = true; });
+  }
+
   void sweep_within_memory(Clock::time_point now) {
+    if (lost_) return close();
     if (outbox_) outbox_->beat(now, std::chrono::seconds(host_.limits().heartbeat_seconds));
     flush();  // what nobody could be told of for lack of memory
     if (state_ == State::kAnswering) {
@@ -242,10 +251,10 @@ class StreamConnection final : public Connection,
     reading_ = true;
     incoming_.resize(std::min(state_ == State::kBody ? kReadBodyBytes : kReadBytes, room));
     stream_.async_read_some(asio::buffer(incoming_),
-                            [self = this->shared_from_this()](error_code error, size_t bytes) {
-                              self->reading_ = false;
-                              self->guarded([&] { self->on_read(error, bytes); });
-                            });
+                            owed([](auto& self, error_code error, size_t bytes) {
+                              self.reading_ = false;
+                              self.on_read(error, bytes);
+                            }));
   }
 
   void on_read(error_code error, size_t bytes) {
@@ -282,11 +291,10 @@ class StreamConnection final : public Connection,
   void watch() {
     if (watching_) return;
     watching_ = true;
-    socket().async_wait(asio::socket_base::wait_error,
-                        [self = this->shared_from_this()](error_code) {
-                          self->watching_ = false;
-                          self->guarded([&] { self->close(); });
-                        });
+    socket().async_wait(asio::socket_base::wait_error, owed([](auto& self, error_code) {
+                          self.watching_ = false;
+                          self.close();
+                        }));
   }
 
   void parse() {
@@ -445,10 +453,10 @@ class StreamConnection final : public Connection,
   void write_some() {
     writing_ = true;
     stream_.async_write_some(asio::buffer(out_.data() + sent_, out_.size() - sent_),
-                             [self = this->shared_from_this()](error_code error, size_t bytes) {
-                               self->writing_ = false;
-                               self->guarded([&] { self->on_written(error, bytes); });
-                             });
+                             owed([](auto& self, error_code error, size_t bytes) {
+                               self.writing_ = false;
+                               self.on_written(error, bytes);
+                             }));
   }
 
   void on_written(error_code error, size_t bytes) {
@@ -506,6 +514,7 @@ class StreamConnection final : public Connection,
   ReaderPatience patience_;
   bool reading_ = false, writing_ = false, watching_ = false;
   bool all_read_ = false;  // the client has ended its half
+  bool lost_ = false;      // an operation under way, for lack of memory: the next sweep closes
 };
 
 }  // namespace

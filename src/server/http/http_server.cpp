@@ -12,6 +12,7 @@
 #include <thread>
 #include <unordered_map>
 
+#include "server/http/owed_handler.h"
 #include "server/http/peer_socket.h"
 
 namespace hadal {
@@ -128,26 +129,31 @@ class HttpServer::State final : public ConnectionHost {
  private:
   // These three wait for their next turn, unless they do already: where memory lacks they may be
   // asked to again.
+  template <typename Work>
+  static auto owed(bool& waiting, Work work) {
+    return OwedHandler(std::move(work), [&waiting] { waiting = false; });
+  }
+
   void accept() {
     if (accepting_ || draining_) return;
-    acceptor_.async_accept([this](error_code error, tcp::socket socket) {
+    accepting_ = true;
+    acceptor_.async_accept(owed(accepting_, [this](error_code error, tcp::socket socket) {
       accepting_ = false;
       if (draining_) return;
       if (error == asio::error::no_descriptors || error == asio::error::no_memory) return pause();
       if (!error) welcome(std::move(socket));
       accept();
-    });
-    accepting_ = true;
+    }));
   }
 
   // Out of descriptors: others will end.
   void pause() {
+    accepting_ = true;
     accept_pause_.expires_after(kAcceptPause);
-    accept_pause_.async_wait([this](error_code) {
+    accept_pause_.async_wait(owed(accepting_, [this](error_code) {
       accepting_ = false;
       accept();
-    });
-    accepting_ = true;
+    }));
   }
 
   void welcome(tcp::socket socket) {
@@ -189,8 +195,9 @@ class HttpServer::State final : public ConnectionHost {
 
   void sweep() {
     if (sweeping_ || ended_) return;
+    sweeping_ = true;
     sweep_timer_.expires_after(kSweepInterval);
-    sweep_timer_.async_wait([this](error_code error) {
+    sweep_timer_.async_wait(owed(sweeping_, [this](error_code error) {
       sweeping_ = false;
       if (error) return;
       const auto now = Connection::Clock::now();
@@ -203,13 +210,13 @@ class HttpServer::State final : public ConnectionHost {
         end_if_drained();
       }
       sweep();
-    });
-    sweeping_ = true;
+    }));
   }
 
   void wait_for_signal() {
     if (waiting_for_signal_ || ended_) return;
-    signals_.async_wait([this](error_code error, int signal) {
+    waiting_for_signal_ = true;
+    signals_.async_wait(owed(waiting_for_signal_, [this](error_code error, int signal) {
       waiting_for_signal_ = false;
       if (error) return;
       if (signal == options_.reload_signal) {
@@ -219,8 +226,7 @@ class HttpServer::State final : public ConnectionHost {
       if (draining_) return close_connections(false);
       drain();
       wait_for_signal();
-    });
-    waiting_for_signal_ = true;
+    }));
   }
 
   void end_if_drained() {
@@ -236,6 +242,7 @@ class HttpServer::State final : public ConnectionHost {
   const Router router_;
   const Gate gate_;
   std::shared_ptr<SharedBudget> body_budget_;
+  bool accepting_ = false, sweeping_ = false, waiting_for_signal_ = false, ended_ = false;
   asio::io_context io_{1};
   tcp::acceptor acceptor_;
   tcp::endpoint endpoint_;
@@ -247,7 +254,6 @@ class HttpServer::State final : public ConnectionHost {
   uint64_t request_ids_ = 0;
   std::deque<std::weak_ptr<Connection>> handshakes_;  // begun, the oldest first
   std::atomic<bool> draining_ = false;
-  bool accepting_ = false, sweeping_ = false, waiting_for_signal_ = false, ended_ = false;
   Connection::Clock::time_point drain_deadline_;
   asio::thread_pool workers_;
 };
