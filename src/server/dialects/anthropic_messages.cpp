@@ -3,12 +3,10 @@
 #include "base/json.h"
 #include "server/dialects/conversation.h"
 #include "server/dialects/job_fields.h"
-#include "server/limits.h"
 
 namespace hadal {
 namespace {
 
-constexpr ChatLimits kLimits;
 constexpr double kIdBytesMost = 256;
 
 struct Block {

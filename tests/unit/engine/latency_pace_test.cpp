@@ -46,7 +46,6 @@ TEST(LatencyPace, ChunksFindTheTarget) {
 }
 
 TEST(LatencyPace, ChunksGrowAgainWhereThereIsTime) {
-  const Machine machine;
   LatencyPace pace(0.05, kMost);
   for (int i = 0; i < 50; ++i) pace.measured(20, pace.bounds().prompt_tokens_max, 0.2);
   EXPECT_EQ(pace.bounds().prompt_tokens_max, LatencyPace::kPromptTokensLeast);
