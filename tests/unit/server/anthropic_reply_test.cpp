@@ -24,7 +24,7 @@ Json gathered(const std::vector<ToldEvent>& events) {
   Json message;
   std::vector<std::string> inputs;
   for (const auto& [name, data] : events) {
-    EXPECT_EQ(name, data["type"]);
+    EXPECT_EQ(data["type"], name);
     if (name == "message_start") message = data["message"];
     if (name == "content_block_start") {
       EXPECT_EQ(data["index"], message["content"].size());

@@ -40,9 +40,9 @@ TEST(OllamaReply, AStreamIsTheWholeAnswerInLines) {
       for (const Json& call : piece.value("tool_calls", Json::array())) calls.push_back(call);
     }
     const Json& answer = chat ? whole["message"] : whole;
-    EXPECT_EQ(text, answer[chat ? "content" : "response"]);
+    EXPECT_EQ(answer[chat ? "content" : "response"], text);
     EXPECT_EQ(text, "你好 \"you\"done");
-    EXPECT_EQ(thinking, answer["thinking"]);
+    EXPECT_EQ(answer["thinking"], thinking);
     if (chat) {
       ASSERT_EQ(calls.size(), 2u);
       EXPECT_EQ(calls[0]["function"].dump(), R"({"index":0,"name":"f","arguments":{"x":1}})");
