@@ -60,7 +60,8 @@ std::vector<OpCase> experts_cases();
 constexpr uint32_t kShortStepTokens = 8;
 // Root of the sum over blocks of columns of (16256 steps)^2 |w|^2: the size of a product of a row
 // of a weight and activations, of which a block may share a step. 16256 steps are the greatest |x|;
-// the long ones 16256 / 127 times as much as the lesser of that and five times the mean of |x|.
+// the long ones 16256 / 127 times as much as the lesser of that and five times the mean of |x|, and
+// with them weights are bytes, too, of which a row's block shares a step.
 enum class Steps { kShort, kLong };
 double product_scale(std::span<const float> in, std::span<const float> weight,
                      Steps steps = Steps::kShort);

@@ -107,7 +107,7 @@ void CpuOps::plan_attention(AttentionPlan& plan) const {
   plan.values = CacheRows(args.cache.values);
 
   plan.tile_tokens = std::max(1u, kTileRows / plan.group);
-  plan.sum_stride = round_up(plan.value_width, kernels_.panel_rows);
+  plan.sum_stride = round_up(plan.value_width, kernels_.float_panel_rows);
   size_t tiles = 0;
   int32_t last = 0;
   uint32_t tokens_max = 0;

@@ -78,7 +78,7 @@ void CpuOps::experts(const ExpertsArgs& args) {
   if (plan.inner_digits) {
     parallel(plan.choices, rows_at_once(plan.inner), [&](size_t first, size_t last, uint32_t) {
       for (size_t choice = first; choice < last; ++choice) {
-        finish_quantized(plan.tokens_with(choice), plan.inner, plan.hidden, choice);
+        pad_digits(plan.hidden, plan.inner, choice);
       }
     });
   }
@@ -154,7 +154,7 @@ void CpuOps::plan_experts(ExpertsPlan& plan) {
   if (plan.choices == 0) return;
 
   const size_t runs = pool_.threads() * kRunsPerThread;
-  const bool few = plan.group_max <= kGemvTokensMax;
+  const bool few = plan.group_max <= kFewTokensMax;
   const auto rows_a_run = [&](size_t rows, size_t wanted, size_t least) {
     const size_t most = few ? kRowsOfGemv : std::max(kRowsOfGemm, least);
     return std::min(most, round_up(divide_up(rows, std::max<size_t>(1, wanted)), least));
@@ -167,7 +167,7 @@ void CpuOps::plan_experts(ExpertsPlan& plan) {
 }
 
 bool CpuOps::reserve_experts(ExpertsPlan& plan) {
-  if (plan.group_max > kGemvTokensMax) {
+  if (plan.group_max > kFewTokensMax) {
     plan.panel_bytes = panel_bytes(kernels_);
   }
   const size_t products = plan.group_max * std::max(2 * plan.gate_rows, plan.down_rows);

@@ -47,7 +47,7 @@ void CpuOps::multiply_rows(const HeadProducts& p) {
   const size_t inputs = (p.in_step == 0 ? 1 : p.heads) * tokens;  // head by head
   DigitTokens digits = {};
   std::byte* panels = nullptr;
-  const size_t bytes = tokens <= kGemvTokensMax ? 0 : panel_bytes(kernels_);
+  const size_t bytes = tokens <= kFewTokensMax ? 0 : panel_bytes(kernels_);
   if (!cut_scratch(scratch_, [&](Arena& arena) {
         panels = arena.take<std::byte>(bytes * pool_.threads());
         if (quantized) digits = take_digits(arena, columns, inputs);
@@ -88,7 +88,7 @@ void CpuOps::multiply_rows(const HeadProducts& p) {
 // A row belongs to an input: tiles of tokens take the rows of their head as floats, which are
 // decoded on the way.
 void CpuOps::multiply_columns(const HeadProducts& p) {
-  const size_t padded = round_up(p.matrices.weight.columns, kernels_.panel_rows);
+  const size_t padded = round_up(p.matrices.weight.columns, kernels_.float_panel_rows);
   const size_t bytes = (kTileRows + kTileTokens) * padded * sizeof(float);
   std::byte* threads = nullptr;
   if (!cut_scratch(scratch_, [&](Arena& arena) {
@@ -110,7 +110,7 @@ void CpuOps::multiply_columns(const HeadProducts& p) {
 void CpuOps::multiply_tile(const HeadProducts& p, size_t head, size_t first, size_t last,
                            float* rows) const {
   const size_t columns = p.matrices.weight.columns;
-  const size_t padded = round_up(columns, kernels_.panel_rows);
+  const size_t padded = round_up(columns, kernels_.float_panel_rows);
   float* sums = rows + kTileRows * padded;
   const float* in = row_of(p.in, first) + head * p.in_step;
   for (size_t from = 0; from < p.matrices.rows; from += kTileRows) {

@@ -63,7 +63,7 @@ void CpuOps::attend_expanded(const LatentAttentionArgs& args) {
 
 bool CpuOps::reserve_expanded(ExpandedPlan& plan) {
   const LatentWidths& widths = plan.widths;
-  plan.sum_stride = round_up(widths.value, kernels_.panel_rows);
+  plan.sum_stride = round_up(widths.value, kernels_.float_panel_rows);
   const size_t head_bytes = (size_t{kBlockPositions} * (widths.query() + widths.value) +
                              plan.tokens * (plan.sum_stride + 2)) *
                             sizeof(float);

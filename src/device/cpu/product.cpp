@@ -74,10 +74,8 @@ FloatFormat float_format(QuantType type) {
 
 constexpr size_t kRun = 256;  // columns that kernels of quantised weights take at once
 
-// More tokens have a high digit only where values are beyond the reach; with fewer the product is
-// bound by the reading of the weights, and what is answered one token or some guesses at a time
-// stays the same to 15 bits.
-constexpr size_t kFineTokensMax = 8;
+// Of few tokens rows go through the cache, not memory, once for each kGemvTokensMax of them.
+constexpr size_t kBytesAtOnce = size_t{64} << 10;
 // Times the root mean square of a block's values. Less is exacter and dearer: of a bell curve's
 // values one in 15,000 is beyond 4; of models', 2 to 8% of the steps of four columns have one that
 // is.
@@ -96,11 +94,10 @@ DigitTokens take_digits(Arena& arena, size_t columns, size_t tokens) {
   digits.crossed_high = arena.take<int8_t>(values);
   digits.crossed_low = arena.take<int8_t>(values);
   digits.steps = arena.take<uint8_t>(values / 32);
-  digits.outliers = arena.take<uint8_t>(values / 4);
-  digits.outlier_counts = arena.take<uint16_t>(tokens * chunks_of(digits.columns));
   digits.scales = arena.take<float>(values / 32);
   digits.sums32 = arena.take<float>(values / 32);
   digits.sums16 = arena.take<float>(values / 16);
+  digits.starts = arena.take<int32_t>(values / kSparseBlock);
   return digits;
 }
 
@@ -112,15 +109,13 @@ DigitTokens digits_from(const DigitTokens& digits, size_t token) {
           digits.crossed_high + first,
           digits.crossed_low + first,
           digits.steps + first / 32,
-          digits.outliers + first / 4,
-          digits.outlier_counts + token * chunks_of(digits.columns),
           digits.scales + first / 32,
           digits.sums32 + first / 32,
-          digits.sums16 + first / 16};
+          digits.sums16 + first / 16,
+          digits.starts + first / kSparseBlock};
 }
 
-// Zeros behind a token's last column.
-static void pad_digits(const DigitTokens& digits, size_t columns, size_t token) {
+void pad_digits(const DigitTokens& digits, size_t columns, size_t token) {
   const size_t first = token * digits.columns + columns, count = digits.columns - columns;
   if (count == 0) return;
   std::memset(digits.high + first, 0, count);
@@ -137,43 +132,19 @@ static void pad_digits(const DigitTokens& digits, size_t columns, size_t token) 
   std::fill_n(digits.sums16 + first / 16, count / 16, 0.0f);
 }
 
-static void list_outliers(const DigitTokens& digits, size_t token) {
-  const uint8_t* steps = digits.steps + token * (digits.columns / 32);
-  uint8_t* list = digits.outliers + token * (digits.columns / 4);
-  uint16_t* counts = digits.outlier_counts + token * chunks_of(digits.columns);
-  for (size_t chunk = 0; chunk < digits.columns; chunk += kChunk) {
-    const size_t width = std::min(kChunk, digits.columns - chunk);
-    uint16_t count = 0;
-    for (size_t first = 0; first < width; first += kSparseBlock) {
-      uint64_t of_block;
-      std::memcpy(&of_block, steps + (chunk + first) / 32, sizeof of_block);
-      for (; of_block != 0; of_block &= of_block - 1) {
-        const size_t step = first / 4 + static_cast<size_t>(__builtin_ctzll(of_block));
-        list[chunk / 4 + count++] = static_cast<uint8_t>(step);
-      }
-    }
-    counts[chunk / kChunk] = count;
-  }
-}
-
 void quantize_part(const KernelTable& kernels, size_t tokens, const float* in, size_t first,
                    size_t count, const DigitTokens& digits, size_t token) {
-  if (tokens <= kGemvTokensMax) {
+  if (tokens <= kFewTokensMax) {
     kernels.quantize_fine(in, first, count, digits, token);
   } else {
-    kernels.quantize_sparse(in, first, count, tokens <= kFineTokensMax ? 0 : kReach, digits, token);
+    kernels.quantize_sparse(in, first, count, kReach, digits, token);
   }
-}
-
-void finish_quantized(size_t tokens, size_t columns, const DigitTokens& digits, size_t token) {
-  pad_digits(digits, columns, token);
-  if (tokens > kGemvTokensMax) list_outliers(digits, token);
 }
 
 void quantize(const KernelTable& kernels, size_t tokens, const float* in, size_t columns,
               const DigitTokens& digits, size_t token) {
   quantize_part(kernels, tokens, in, 0, columns, digits, token);
-  finish_quantized(tokens, columns, digits, token);
+  pad_digits(digits, columns, token);
 }
 
 StoredMatrix::StoredMatrix(const KernelTable& kernels, const MappedWeight& weight, uint32_t expert)
@@ -192,6 +163,28 @@ RowScales StoredMatrix::row_scales(size_t row) const {
           grid.columns_per_scale};
 }
 
+// `multiply(rows, tokens, to)` for tokens in parts that a gemv takes, of rows that stay in the
+// cache meanwhile.
+template <typename Multiply>
+static void multiply_few(const WeightRows& all, const Activations& in, const Destination& to,
+                         const Multiply& multiply) {
+  const size_t at_once =
+      in.tokens <= kGemvTokensMax ? all.rows : std::max<size_t>(4, kBytesAtOnce / all.row_bytes);
+  for (size_t row = 0; row < all.rows; row += at_once) {
+    const WeightRows rows = {all.data + row * all.row_bytes, all.row_bytes,
+                             std::min(at_once, all.rows - row)};
+    for (size_t token = 0; token < in.tokens; token += kGemvTokensMax) {
+      Activations part = {.tokens = std::min(kGemvTokensMax, in.tokens - token),
+                          .digits = digits_from(in.digits, token),
+                          .floats = in.floats};
+      part.floats.values += token * in.floats.stride;
+      multiply(rows, part,
+               Destination{to.out + token * to.stride + row, to.stride,
+                           to.bias == nullptr ? nullptr : to.bias + row, to.add});
+    }
+  }
+}
+
 void StoredMatrix::multiply(size_t first, size_t last, const Activations& in, std::byte* panel,
                             Destination to) const {
   auto* memory = reinterpret_cast<uint8_t*>(panel);
@@ -201,12 +194,16 @@ void StoredMatrix::multiply(size_t first, size_t last, const Activations& in, st
     const size_t end = lines == 0 ? last : std::min(last, (first / lines + 1) * lines);
     const WeightRows rows = {reinterpret_cast<const uint8_t*>(matrix_.data) + first * row_bytes(),
                              row_bytes(), end - first};
-    if (integer_ != nullptr && in.few()) {
-      integer_->gemv(rows, in.digits, in.tokens, to);
+    if (in.few()) {
+      multiply_few(rows, in, to, [&](const WeightRows& some, const Activations& x, Destination at) {
+        if (integer_ != nullptr) {
+          integer_->gemv(some, x.digits, x.tokens, at);
+        } else {
+          floating_->gemv(some, row_scales(first), x.floats, x.tokens, at);
+        }
+      });
     } else if (integer_ != nullptr) {
       integer_->gemm(rows, in.digits, in.tokens, memory, to);
-    } else if (in.few()) {
-      floating_->gemv(rows, row_scales(first), in.floats, in.tokens, to);
     } else {
       floating_->gemm(rows, row_scales(first), in.floats, in.tokens, memory, to);
     }

@@ -12,13 +12,18 @@ namespace hadal::cpu {
 // Whether a format's kernels take digits, not floats.
 bool takes_digits(QuantType type);
 
+// Of so many tokens a product is bound by the reading of the weights: they have fine digits and go
+// through gemv, so that what is answered one token or some guesses at a time stays the same. More
+// have sparse digits and go through gemm.
+constexpr size_t kFewTokensMax = 8;
+
 // Tokens in the form that a format's kernels take.
 struct Activations {
   size_t tokens = 0;
   DigitTokens digits = {};
   FloatTokens floats = {};
 
-  bool few() const { return tokens <= kGemvTokensMax; }  // gemv and fine digits; else gemm, sparse
+  bool few() const { return tokens <= kFewTokensMax; }
 };
 
 // Room for tokens of `columns` values, from an arena that has started or not.
@@ -30,10 +35,10 @@ DigitTokens digits_from(const DigitTokens& digits, size_t token);
 void quantize(const KernelTable& kernels, size_t tokens, const float* in, size_t columns,
               const DigitTokens& digits, size_t token);
 // The same in parts, which may come from several threads: columns [first, first + count), multiples
-// of 32, of many tokens kSparseBlock; then, behind all of them, what is left to do.
+// of 32, of many tokens kSparseBlock; and the zeros.
 void quantize_part(const KernelTable& kernels, size_t tokens, const float* in, size_t first,
                    size_t count, const DigitTokens& digits, size_t token);
-void finish_quantized(size_t tokens, size_t columns, const DigitTokens& digits, size_t token);
+void pad_digits(const DigitTokens& digits, size_t columns, size_t token);
 
 // One expert's matrix with the kernels of its format.
 class StoredMatrix {

@@ -53,9 +53,10 @@ constexpr KernelTable make_table(const char* name, const char* title) {
   table.floating[kFloat_F16] = float_kernels<F16>();
   table.floating[kFloat_BF16] = float_kernels<BF16>();
   table.floating[kFloat_F8] = float_kernels<F8>();
-  table.panel_rows = kPanelRows;
-  // Bytes, and a scale and a minimum for each 16.
-  table.integer_panel_bytes = kChunk * (kPanelRows + kPanelRows * 2 * sizeof(float) / 16);
+  static_assert(kIntegerRows % kPanelRows == 0);
+  table.panel_rows = kIntegerRows;
+  table.float_panel_rows = kPanelRows;
+  table.integer_panel_bytes = kPanelBytes;
   table.float_panel_bytes = kFloatPanelColumns * kPanelRows * sizeof(float);
   table.quantize_fine = quantize_fine;
   table.quantize_sparse = quantize_sparse;

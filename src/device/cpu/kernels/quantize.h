@@ -104,6 +104,8 @@ void quantize_block(const float* in, size_t count, float reach, const DigitToken
   constexpr float kLeast = 1e-33f;
   const __m256 inverse = _mm256_set1_ps(most < kLeast ? 0.0f : number / most);
   const __m256i half = _mm256_set1_epi32(1 << (kDigitBits - 1));
+  int32_t sum = 0;
+  __m256i highs_sum = _mm256_setzero_si256();
   for (size_t g = 0; g < count / 32; ++g) {
     __m256i numbers[4], high[4], low[4];
     for (int i = 0; i < 4; ++i) {
@@ -114,6 +116,7 @@ void quantize_block(const float* in, size_t count, float reach, const DigitToken
       high[i] = _mm256_and_si256(great,
                                  _mm256_srai_epi32(_mm256_add_epi32(numbers[i], half), kDigitBits));
       low[i] = _mm256_sub_epi32(numbers[i], _mm256_slli_epi32(high[i], kDigitBits));
+      highs_sum = _mm256_add_epi32(highs_sum, high[i]);
     }
     const size_t group = first_group + g;
     const __m256i highs = bytes_of(high);
@@ -126,8 +129,10 @@ void quantize_block(const float* in, size_t count, float reach, const DigitToken
     out.sums16[2 * group] = static_cast<float>(first);
     out.sums16[2 * group + 1] = static_cast<float>(second);
     out.sums32[group] = static_cast<float>(first + second);
+    sum += first + second;
   }
   out.scales[first_group] = scale;
+  out.starts[first_group / (kSparseBlock / 32)] = -128 * sum - 64 * sum8(highs_sum);
 }
 
 void quantize_sparse(const float* in, size_t first, size_t count, float reach,

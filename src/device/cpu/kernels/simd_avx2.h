@@ -159,8 +159,8 @@ inline WideInts add_pairs(WideInts sums, WideInts pairs) {
   return {_mm256_add_epi32(sums.v, _mm256_madd_epi16(pairs.v, _mm256_set1_epi16(1)))};
 }
 
-// A panel of weights is so many vectors wide; so many tokens are multiplied at once. With 16
-// registers: four sums in 16 bits, in 32 and in floats, and what is multiplied.
-constexpr int kPanelVectors = 1, kTileTokens = 4;
+// A panel of floats is so many vectors wide, and one of integers; so many tokens are multiplied at
+// once. With 16 registers: four sums in 16 bits, in 32 and in floats, and what is multiplied.
+constexpr int kPanelVectors = 1, kTileTokens = 4, kIntegerVectors = 1, kIntegerTokens = 4;
 
 }  // namespace

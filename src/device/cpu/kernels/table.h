@@ -44,14 +44,14 @@ enum FloatFormat : int { kFloat_F32, kFloat_F16, kFloat_BF16, kFloat_F8, kFloatF
 //
 // Sparse, for gemm: a scale for each kSparseBlock values, such that the low digit alone holds all
 // but the rare great ones; the high digit is 0 but for those, and only the steps of four columns
-// that have one, listed token by token, are multiplied a second time.
+// that have one are multiplied a second time.
 //
 // Crossed order: of each 128 columns the first halves of the four groups of 32, then the second
 // ones. So 16 bytes each of four blocks of four-bit values, which lie so in most files, meet their
 // digits after one mask and after one shift.
 constexpr int kDigitBits = 7;
 constexpr size_t kSparseBlock = 256;
-constexpr size_t kChunk = 1024;  // columns that a gemm takes at once; its steps count to 255
+constexpr size_t kChunk = 1024;  // columns that a gemm takes at once
 constexpr size_t chunks_of(size_t columns) {
   return (columns + kChunk - 1) / kChunk;
 }
@@ -62,15 +62,14 @@ struct DigitTokens {
   int8_t* crossed_high;  // fine: the same in crossed order
   int8_t* crossed_low;
   uint8_t* steps;  // sparse: [tokens][columns / 32]: bit i: columns 4 i .. have a high digit
-  // sparse: [tokens][columns / 4]: of each kChunk columns those steps, counted from its first, and
-  // how many: [tokens][chunks_of(columns)]
-  uint8_t* outliers;
-  uint16_t* outlier_counts;
-  float* scales;  // [tokens][columns / 32]; sparse: a block's stands at its first 32
+  float* scales;   // [tokens][columns / 32]; sparse: a block's stands at its first 32
   // [tokens][columns / 32]: the sum of a group's values, which minimums and offsets multiply;
   // sparse: of its numbers, without the scale
   float* sums32;
   float* sums16;  // [tokens][columns / 16]: the same of half groups
+  // sparse, where kernels round weights (byte_tile.h): [tokens][columns / kSparseBlock]: what takes
+  // the offsets of a block's bytes back: - 128 * (its numbers' sum) - 64 * (its high digits')
+  int32_t* starts;
 };
 
 // Where the first half of a group's digits lies in crossed order; the second is 64 behind it.
@@ -168,7 +167,8 @@ struct KernelTable {
 
   IntegerKernels integer[kIntegerFormats];
   FloatKernels floating[kFloatFormats];
-  size_t panel_rows;
+  size_t panel_rows;  // of a gemm; of floats a part of them
+  size_t float_panel_rows;
   size_t integer_panel_bytes;
   size_t float_panel_bytes;
 
@@ -178,7 +178,7 @@ struct KernelTable {
                         size_t token);
   // The same; `first` is a multiple of kSparseBlock. Values of more than `reach` times their
   // block's root mean square (of values cut to a bound: quantize.h), without sign, have a high
-  // digit; 0: all have, with 15 bits for the greatest.
+  // digit.
   void (*quantize_sparse)(const float* in, size_t first, size_t count, float reach,
                           const DigitTokens& out, size_t token);
 
@@ -189,7 +189,8 @@ struct KernelTable {
   // Scores to weights relative to each row's greatest score so far; its earlier sums shrink to it.
   void (*soften)(const AttentionTile&, const AttentionRun&);
 
-  // c[t, n] (= or +=) sum over k of a[t, k] b[k, n]; columns: a multiple of panel_rows.
+  // c[t, n] (= or +=) sum over k of a[t, k] b[k, n]; columns: a multiple of
+  // float_panel_rows.
   void (*multiply_floats)(size_t tokens, const float* a, size_t a_stride, const float* b,
                           size_t b_stride, size_t depth, size_t columns, float* c, size_t c_stride,
                           bool add);

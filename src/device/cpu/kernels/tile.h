@@ -10,12 +10,14 @@ using namespace hadal::cpu;
 constexpr size_t kPanelRows = kPanelVectors * Floats::kWidth;
 
 // One token's column of a tile to its place: `rows` of the panel's rows are real.
-inline void store_token(const Floats (&totals)[kPanelVectors], size_t token, size_t rows,
+template <int kVectors>
+inline void store_token(const Floats (&totals)[kVectors], size_t token, size_t rows,
                         size_t first_row, const Destination& to) {
+  constexpr size_t kRows = kVectors * Floats::kWidth;
   float* out = to.out + token * to.stride + first_row;
   const float* bias = to.bias == nullptr ? nullptr : to.bias + first_row;
-  if (rows == kPanelRows) {
-    for (int v = 0; v < kPanelVectors; ++v) {
+  if (rows == kRows) {
+    for (int v = 0; v < kVectors; ++v) {
       Floats total = totals[v];
       if (bias != nullptr) total = total + load(bias + v * Floats::kWidth);
       if (to.add) total = total + load(out + v * Floats::kWidth);
@@ -23,8 +25,8 @@ inline void store_token(const Floats (&totals)[kPanelVectors], size_t token, siz
     }
     return;
   }
-  float values[kPanelRows];
-  for (int v = 0; v < kPanelVectors; ++v) store(values + v * Floats::kWidth, totals[v]);
+  float values[kRows];
+  for (int v = 0; v < kVectors; ++v) store(values + v * Floats::kWidth, totals[v]);
   for (size_t r = 0; r < rows; ++r) {
     float total = values[r];
     if (bias != nullptr) total += bias[r];

@@ -1,0 +1,116 @@
+// Rows of quantised weights unpacked for many tokens. A body: included by kernels_*.cpp after their
+// vector types.
+//
+// A panel has kChunk columns at most, so that it stays in the cache while all tokens pass, as their
+// digits of these columns stay in the second while all panels do. It is interleaved so that a lane
+// of the sums is a row: bytes [columns / 4][kIntegerRows][4], then scales
+// [columns / group][kIntegerRows], then minimums of the same shape, added, where the format has
+// them.
+#pragma once
+
+#include "device/cpu/kernels/formats.h"
+#include "device/cpu/kernels/integer_gemv.h"
+#include "device/cpu/kernels/table.h"
+
+namespace {
+
+using namespace hadal::cpu;
+
+constexpr size_t kIntegerRows = kIntegerVectors * Floats::kWidth;
+// Bytes, and a scale and a minimum for each 16.
+constexpr size_t kUnpackedBytes =
+    kChunk * kIntegerRows + kChunk / 16 * kIntegerRows * 2 * sizeof(float);
+
+template <class F>
+struct Panel {
+  uint8_t* bytes;
+  float* scales;
+  float* minimums;
+  explicit Panel(uint8_t* memory)
+      : bytes(memory),
+        scales(reinterpret_cast<float*>(memory + kChunk * kIntegerRows)),
+        minimums(scales + kChunk / F::kGroup * kIntegerRows) {}
+};
+
+// Scales of a run of eight rows, to their groups' places.
+template <class F>
+inline void unpack_scales(const uint8_t* const (&rows)[8], size_t at, int parts, size_t first_group,
+                          size_t first_row, const Panel<F>& panel) {
+  constexpr int kHalves = 256 / F::kGroup / 8;
+  Bytes scales[kHalves][8], minimums[kHalves][8];
+  const __m256 sign = _mm256_set1_ps(-0.0f);
+  for (int i = 0; i < 8; ++i) {
+    const Scales of_row = F::scales(rows[i] + at, parts);
+    for (int half = 0; half < kHalves; ++half) {
+      scales[half][i] = _mm256_castps_si256(of_row.scale[half]);
+      if (F::kMinimums) {
+        minimums[half][i] = _mm256_castps_si256(_mm256_xor_ps(of_row.minimum[half], sign));
+      }
+    }
+  }
+  for (int half = 0; half < kHalves; ++half) {
+    const auto put = [&](Bytes(&numbers)[8], float* to) {
+      transpose_words(numbers);
+      for (size_t g = 0; g < 8; ++g) {
+        float* group = to + (first_group + 8 * half + g) * kIntegerRows + first_row;
+        _mm256_store_si256(reinterpret_cast<__m256i*>(group), numbers[g]);
+      }
+    };
+    put(scales[half], panel.scales);
+    if (F::kMinimums) put(minimums[half], panel.minimums);
+  }
+}
+
+// Where a panel comes from: a chunk of kIntegerRows rows, or of those that are left.
+struct PanelRows {
+  const uint8_t* data;
+  size_t row_bytes, rows, bytes;  // bytes: of a row's chunk
+
+  template <class F>
+  static PanelRows of(const WeightRows& w, size_t first_row, size_t first_column) {
+    const size_t start = first_column / 256 * kRunBytes<F>, rows = w.rows - first_row;
+    const size_t whole = w.row_bytes - start, most = kChunk / 256 * kRunBytes<F>;
+    return {w.data + first_row * w.row_bytes + start, w.row_bytes,
+            rows < kIntegerRows ? rows : kIntegerRows, whole < most ? whole : most};
+  }
+  // Rows [first, last) on their way to the second-level cache.
+  void prefetch(size_t first, size_t last) const {
+    for (size_t row = first; row < last && row < rows; ++row) {
+      const auto* from = reinterpret_cast<const char*>(data + row * row_bytes);
+      for (size_t at = 0; at < bytes; at += 64) _mm_prefetch(from + at, _MM_HINT_T1);
+    }
+  }
+};
+
+// Behind the last row that one stands in, and nobody reads the result.
+template <class F>
+[[gnu::noinline]] void unpack_panel(const PanelRows& from, const Panel<F>& panel) {
+  const size_t bytes = from.bytes;
+  for (size_t eight = 0; eight < kIntegerRows; eight += 8) {
+    const uint8_t* rows[8];
+    for (size_t i = 0; i < 8; ++i) {
+      const size_t row = eight + i;
+      rows[i] = from.data + (row < from.rows ? row : from.rows - 1) * from.row_bytes;
+    }
+    for (size_t r = 0, at = 0; at < bytes; ++r, at += kRunBytes<F>) {
+      const size_t left = bytes - at;
+      const int parts = left < kRunBytes<F> ? static_cast<int>(left / F::kBytes) : 8;
+      unpack_scales<F>(rows, at, parts, r * (256 / F::kGroup), eight, panel);
+#pragma GCC unroll 8
+      for (int part = 0; part < parts; ++part) {
+        Bytes values[8];
+        for (size_t i = 0; i < 8; ++i) {
+          values[i] = F::values(rows[i] + at, part);
+        }
+        transpose_words(values);
+        const size_t first_four = (r * 256 + static_cast<size_t>(part) * 32) / 4;
+        for (size_t i = 0; i < 8; ++i) {
+          uint8_t* to = panel.bytes + ((first_four + i) * kIntegerRows + eight) * 4;
+          _mm256_store_si256(reinterpret_cast<__m256i*>(to), values[i]);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
