@@ -45,6 +45,10 @@ def cosine(a, b):
     return sum(x * y for x, y in zip(a, b)) / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
 
 
+# Cosine of a text's vectors alone and in a batch, which round otherwise (docs/architecture.md).
+ALIKE = 0.9995
+
+
 @pytest.fixture(scope="module")
 def vectors(client):
     return [entry.embedding for entry in embed(client, TEXTS).data]
@@ -56,8 +60,7 @@ def test_each_text_has_its_vector(client, vectors):
         assert abs(math.sqrt(sum(x * x for x in vector)) - 1) < 1e-5
         alone = embed(client, text)
         assert alone.object == "list" and alone.model == CODER and alone.data[0].index == 0
-        # Batches round otherwise than single texts (docs/architecture.md).
-        assert cosine(alone.data[0].embedding, vector) > 0.9999
+        assert cosine(alone.data[0].embedding, vector) > ALIKE
     assert cosine(vectors[0], vectors[1]) > max(cosine(vectors[0], other) for other in vectors[2:])
 
 
@@ -66,8 +69,8 @@ def test_all_forms_say_the_same(server, client, vectors):
     by_tokens = embed(client, tokens, encoding_format="float")
     assert by_tokens.usage.prompt_tokens == by_tokens.usage.total_tokens == sum(map(len, tokens))
     for vector, entry in zip(vectors, by_tokens.data):
-        assert cosine(vector, entry.embedding) > 0.9999
-    assert cosine(embed(client, tokens[0]).data[0].embedding, vectors[0]) > 0.9999
+        assert cosine(vector, entry.embedding) > ALIKE
+    assert cosine(embed(client, tokens[0]).data[0].embedding, vectors[0]) > ALIKE
     body = {"model": CODER, "input": TEXTS[2]}
     numbers = server.ask("POST", "/v1/embeddings", body)[2]["data"][0]["embedding"]
     coded = server.ask("POST", "/v1/embeddings", {**body, "encoding_format": "base64"})[2]["data"][0]["embedding"]
@@ -78,7 +81,7 @@ def test_more_texts_than_run_at_once(client):
     texts = [f"Text number {i}." for i in range(20)]
     many = embed(client, texts)
     assert [entry.index for entry in many.data] == list(range(20))
-    assert cosine(many.data[19].embedding, embed(client, texts[19]).data[0].embedding) > 0.9999
+    assert cosine(many.data[19].embedding, embed(client, texts[19]).data[0].embedding) > ALIKE
 
 
 def test_the_model_chats_meanwhile(client):
@@ -123,14 +126,14 @@ def test_ollamas_client(server, ollama_client, vectors):
     made = ollama_client.embed(model=f"{CODER}:latest", input=TEXTS, keep_alive="1h")
     assert made.model == f"{CODER}:latest" and made.prompt_eval_count > 20 and made.total_duration > made.load_duration >= 0
     for vector, other in zip(vectors, made.embeddings):
-        assert cosine(vector, other) > 0.9999
+        assert cosine(vector, other) > ALIKE
     cut = ollama_client.embed(model=CODER, input=["x", "word " * 2000], truncate=True)
     assert cut.prompt_eval_count < 600 and len(cut.embeddings) == 2
     body = server.ask("POST", "/api/embed", {"model": CODER, "input": ["x", "word " * 2000, "y"], "truncate": True})[2]
     assert body["truncated"] == [1], "what was cut is told"
     assert not ollama_client.embed(model=CODER, input="").embeddings
     older = ollama_client.embeddings(model=CODER, prompt=TEXTS[0]).embedding
-    assert cosine(older, vectors[0]) > 0.9999 and sum(x * x for x in older) > 2, "not of unit length"
+    assert cosine(older, vectors[0]) > ALIKE and sum(x * x for x in older) > 2, "not of unit length"
 
 
 def test_a_client_that_leaves_frees_its_place(server):

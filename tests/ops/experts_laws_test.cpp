@@ -8,6 +8,7 @@
 #include <memory>
 #include <numeric>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "device/ops.h"
@@ -266,6 +267,33 @@ TEST_P(DeviceLaw, LatentAttentionAbsorbedIsThatExpanded) {
     const double allowed = is_float(type) ? kOtherOrder : kOtherSteps;
     expect_near(absorbed, latents.run(*device_, 0, 1, 700), allowed);
     expect_near(absorbed, latents.run(*device_, 0, 1, 350), allowed);
+  }
+}
+
+// A damaged file's scale must show in what is answered, never become a plain number.
+TEST_P(DeviceLaw, AScaleThatIsNoNumberShows) {
+  constexpr uint32_t kRows = 70, kColumns = 512, kNan = 3, kInfinite = 66;
+  Random random(5);
+  for (const QuantType type : {QuantType::kQ4_0, QuantType::kQ8_0, QuantType::kQ4_K}) {
+    StoredWeight weight = random_weight(random, type, kRows, kColumns);
+    const size_t row_bytes = weight.bytes.size() / kRows;
+    for (const auto& [row, high_byte] : {std::pair{kNan, 0x7e}, std::pair{kInfinite, 0x7c}}) {
+      // The f16 that the row's second half starts with.
+      weight.bytes[row * row_bytes + row_bytes / 2] = std::byte{0};
+      weight.bytes[row * row_bytes + row_bytes / 2 + 1] = static_cast<std::byte>(high_byte);
+    }
+    for (const uint32_t tokens : {1u, 13u}) {
+      SCOPED_TRACE(std::string(quant_format(type).name) + ", " + std::to_string(tokens));
+      Workbench bench(*device_);
+      const Tensor out = bench.blank(tokens, kRows);
+      device_->ops().matmul({.in = bench.tensor(random_matrix(random, tokens, kColumns)),
+                             .projections = {{bench.matrix(weight), {}, out}}});
+      const std::vector<float> got = require(bench.finish(out));
+      for (size_t i = 0; i < got.size(); ++i) {
+        const size_t row = i % kRows;
+        EXPECT_EQ(std::isfinite(got[i]), row != kNan && row != kInfinite) << "row " << row;
+      }
+    }
   }
 }
 

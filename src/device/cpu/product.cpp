@@ -77,9 +77,8 @@ constexpr size_t kRun = 256;  // columns that kernels of quantised weights take 
 // Of few tokens rows go through the cache, not memory, once for each kGemvTokensMax of them.
 constexpr size_t kBytesAtOnce = size_t{64} << 10;
 // Times the root mean square of a block's values. Less is exacter and dearer: of a bell curve's
-// values one in 15,000 is beyond 4; of models', 2 to 8% of the steps of four columns have one that
-// is.
-constexpr float kReach = 4;
+// values one in 370 is beyond 3 (docs/numbers.md has what each costs).
+constexpr float kReach = 3;
 
 bool takes_digits(QuantType type) {
   return integer_format(type).has_value();

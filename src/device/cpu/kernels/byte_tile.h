@@ -24,8 +24,8 @@ using namespace hadal::cpu;
 constexpr size_t kPanelBytes = kUnpackedBytes + kChunk * kIntegerRows;
 
 // How a format's bytes become numbers around 0 that fill a byte: (byte << kShift) - (kCenter <<
-// kShift). They stand for (byte - kCenter) * scale + rest, where only formats with minimums have a
-// rest.
+// kShift). They stand for (byte - kCenter) * scale + added, and something is added only in formats
+// with minimums.
 template <class F>
 struct Centered {
   static constexpr int kLeast = F::kSigned ? -128 : 0;
@@ -43,23 +43,23 @@ struct Centered {
   static_assert((kReach << kShift) >= 64, "its factors would exceed 16 bits");
 };
 
-// What a group's centered bytes are multiplied with and what is added, of kFloats rows each, as
+// What a group's centered bytes are multiplied with and what is added, of a vector of rows, as
 // 16-bit words of rows whose bytes lie in the low and the high halves of 128-bit lanes.
 struct GroupFactors {
-  WideInts low_factor, high_factor, low_rest, high_rest;
+  WideInts low_factor, high_factor, low_added, high_added;
 };
 
 // inverse: a byte's share of the block's scale, of each row. Words have 7 bits behind the point.
 template <class F>
-inline GroupFactors group_factors(Floats scale, Floats rest, Floats inverse) {
+inline GroupFactors group_factors(Floats scale, Floats added, Floats inverse) {
   constexpr int kFraction = 14 - Centered<F>::kShift;
   const Floats factor = scale * inverse * broadcast(1 << kFraction);
   const WideInts factors = twice_in_16_bits(to_ints(factor));
   // + 128, and a half, so that the bits behind the point can be cut off.
-  const WideInts rests = twice_in_16_bits(
-      to_ints(multiply_add(rest * inverse, broadcast(128), broadcast(128 * 128 + 64))));
+  const WideInts more = twice_in_16_bits(
+      to_ints(multiply_add(added * inverse, broadcast(128), broadcast(128 * 128 + 64))));
   return {interleave_low32(factors, factors), interleave_high32(factors, factors),
-          interleave_low32(rests, rests), interleave_high32(rests, rests)};
+          interleave_low32(more, more), interleave_high32(more, more)};
 }
 
 // Bytes of weights, and of what the rounding took from them, in 128ths.
@@ -74,49 +74,130 @@ inline Rounded rounded(WideInts bytes, const GroupFactors& by) {
                       broadcast8(static_cast<int8_t>(Centered<F>::kCenter << kShift)));
   }
   const WideInts low =
-      add16(multiply_rounded16(interleave_low8(zero_ints(), bytes), by.low_factor), by.low_rest);
-  const WideInts high =
-      add16(multiply_rounded16(interleave_high8(zero_ints(), bytes), by.high_factor), by.high_rest);
+      add16(multiply_rounded16(interleave_low8(zero_ints(), bytes), by.low_factor), by.low_added);
+  const WideInts high = add16(
+      multiply_rounded16(interleave_high8(zero_ints(), bytes), by.high_factor), by.high_added);
   const WideInts fraction = broadcast_ints(0x007f007f);
   return {pack_unsigned(shift_right16<7>(low), shift_right16<7>(high)),
           pack_unsigned(both_bits(low, fraction), both_bits(high, fraction))};
 }
 
-// The panel's bytes become those that multiply_tile takes, and its scales a block's:
-// [columns / kSparseBlock][kIntegerRows]. Behind the panel come the rests' bytes.
+// The factors of a block's groups, of the vector of rows at `row`, from the panel's scales and
+// minimums of the file, in whose stead the block's scale comes: scales [columns /
+// kSparseBlock][kIntegerRows].
 template <class F>
-[[gnu::noinline]] void prepare_panel(const Panel<F>& panel, size_t columns) {
-  constexpr size_t kGroups = kSparseBlock / F::kGroup, kWidth = Floats::kWidth;
+inline void block_factors(const Panel<F>& panel, size_t block, size_t groups, size_t row,
+                          GroupFactors* factors) {
   constexpr float kToCenter = static_cast<float>(Centered<F>::kCenter - F::kOffset);
-  const size_t all = columns / F::kGroup;
-  for (size_t first = 0; first < all; first += kGroups) {
-    const size_t groups = all - first < kGroups ? all - first : kGroups;
-    for (size_t row = 0; row < kIntegerRows; row += kWidth) {
-      const auto scale_of = [&](size_t g) {
-        return load(panel.scales + (first + g) * kIntegerRows + row);
-      };
-      const auto rest_of = [&](size_t g) {
-        if (!F::kMinimums) return zeros();
-        const Floats minimum = load(panel.minimums + (first + g) * kIntegerRows + row);
-        return multiply_add(scale_of(g), broadcast(kToCenter), minimum);
-      };
-      Floats reach = zeros();
-      for (size_t g = 0; g < groups; ++g) {
-        const Floats of_bytes = absolute(scale_of(g)) * broadcast(Centered<F>::kReach);
-        reach = greater(of_bytes + absolute(rest_of(g)), reach);
+  const size_t first = block * (kSparseBlock / F::kGroup);
+  const auto scale_of = [&](size_t g) {
+    return load(panel.scales + (first + g) * kIntegerRows + row);
+  };
+  const auto added_of = [&](size_t g) {
+    if (!F::kMinimums) return zeros();
+    const Floats minimum = load(panel.minimums + (first + g) * kIntegerRows + row);
+    return multiply_add(scale_of(g), broadcast(kToCenter), minimum);
+  };
+  Floats reach = zeros(), damage = zeros();  // damage: 0, and NaN where a scale is no number
+  for (size_t g = 0; g < groups; ++g) {
+    const Floats of_bytes = absolute(scale_of(g)) * broadcast(Centered<F>::kReach);
+    const Floats of_group = of_bytes + absolute(added_of(g));
+    reach = greater(of_group, reach);
+    damage = multiply_add(of_group, zeros(), damage);
+  }
+  // Where it is next to nothing all is 0 times it.
+  const Floats inverse = zero_below(broadcast(127) / reach, reach, broadcast(1e-30f));
+  for (size_t g = 0; g < groups; ++g) {
+    factors[g] = group_factors<F>(scale_of(g), added_of(g), inverse);
+  }
+  store(panel.scales + block * kIntegerRows + row,
+        multiply_add(reach, broadcast(1.0f / 127), damage));
+}
+
+// A vector of rows' bytes of the step of four columns that starts at `column`, to their place.
+template <class F>
+inline void store_step(WideInts bytes, const GroupFactors& factors, size_t column, size_t row,
+                       const Panel<F>& panel) {
+  const Rounded both = rounded<F>(bytes, factors);
+  uint8_t* to = panel.bytes + column * kIntegerRows + row * 4;
+  store_ints(to, both.weights);
+  store_ints(to + kUnpackedBytes, both.rests);
+}
+
+// 128 columns of formats that keep them in halves of bytes, from part `part` on: turned before they
+// are halved.
+template <class F>
+inline void unpack_halves(const uint8_t* const (&runs)[Floats::kWidth], int part, int parts,
+                          const GroupFactors* factors, size_t first_column, size_t row,
+                          const Panel<F>& panel) {
+  WideInts steps[Floats::kWidth];
+#pragma GCC unroll 16
+  for (size_t i = 0; i < Floats::kWidth; ++i) {
+    steps[i] = wide_quants<F::kQuantsStride>(
+        runs[i] + F::kQuants + static_cast<size_t>(part) * F::kQuantsStride, parts - part);
+  }
+  transpose_words(steps);
+  for (int g = 0; g < kWideGroups && part + g < parts; ++g) {
+    const size_t column = first_column + static_cast<size_t>(part + g) * 32;
+#pragma GCC unroll 4
+    for (size_t i = 0; i < 4; ++i) {
+      const WideInts packed = steps[static_cast<size_t>(g) * 4 + i];
+      store_step<F>(F::finish(low_halves(packed)), factors[part + g], column + i * 4, row, panel);
+      store_step<F>(F::finish(high_halves(packed)), factors[part + g], column + 16 + i * 4, row,
+                    panel);
+    }
+  }
+}
+
+// 64 columns of any format, from part `part` on.
+template <class F>
+inline void unpack_parts(const uint8_t* const (&runs)[Floats::kWidth], int part, int parts,
+                         const GroupFactors* factors, size_t first_column, size_t row,
+                         const Panel<F>& panel) {
+  WideInts steps[Floats::kWidth];
+#pragma GCC unroll 16
+  for (size_t i = 0; i < Floats::kWidth; ++i) {
+    steps[i] = wide_values<F>(runs[i], part / kWideParts, parts);
+  }
+  transpose_words(steps);
+#pragma GCC unroll 16
+  for (size_t i = 0; i < Floats::kWidth; ++i) {
+    const size_t column = static_cast<size_t>(part) * 32 + i * 4;
+    if (column >= static_cast<size_t>(parts) * 32) break;
+    store_step<F>(steps[i], factors[column / F::kGroup], first_column + column, row, panel);
+  }
+}
+
+// The panel's bytes, behind it those of the rests, and the blocks' scales.
+template <class F>
+[[gnu::noinline]] void unpack_panel(const PanelRows& from, const Panel<F>& panel) {
+  constexpr size_t kRows = Floats::kWidth, kGroups = kSparseBlock / F::kGroup;
+  for (size_t row = 0; row < kIntegerRows; row += kRows) {
+    const uint8_t* rows[kRows];
+    take_rows(from, row, rows);
+    for (size_t block = 0, at = 0; at < from.bytes; ++block, at += kRunBytes<F>) {
+      const size_t left = from.bytes - at;
+      const int parts = left < kRunBytes<F> ? static_cast<int>(left / F::kBytes) : 8;
+      for (size_t eight = 0; eight < kRows; eight += 8) {
+        const uint8_t* some[8];
+        memcpy(some, rows + eight, sizeof some);
+        unpack_scales<F>(some, at, parts, block * kGroups, row + eight, panel);
       }
-      // Where it is next to nothing, or not a number, all is 0 times it.
-      const Floats inverse = zero_below(broadcast(127) / reach, reach, broadcast(1e-30f));
-      for (size_t g = 0; g < groups; ++g) {
-        const GroupFactors factors = group_factors<F>(scale_of(g), rest_of(g), inverse);
-        uint8_t* bytes = panel.bytes + (first + g) * F::kGroup * kIntegerRows + row * 4;
-        for (size_t step = 0; step < F::kGroup / 4; ++step, bytes += kIntegerRows * 4) {
-          const Rounded both = rounded<F>(load_ints(bytes), factors);
-          store_ints(bytes, both.weights);
-          store_ints(bytes + kUnpackedBytes, both.rests);
+      GroupFactors factors[kGroups];
+      block_factors<F>(panel, block, static_cast<size_t>(parts) * 32 / F::kGroup, row, factors);
+      const uint8_t* runs[kRows];
+      for (size_t i = 0; i < kRows; ++i) runs[i] = rows[i] + at;
+      const size_t first_column = block * kSparseBlock;
+      if constexpr (F::kHalves && F::kFifthBits == 0) {
+        for (int part = 0; part < parts; part += kWideGroups) {
+          unpack_halves<F>(runs, part, parts, factors, first_column, row, panel);
+        }
+      } else {
+#pragma GCC unroll 4
+        for (int part = 0; part < parts; part += kWideParts) {
+          unpack_parts<F>(runs, part, parts, factors, first_column, row, panel);
         }
       }
-      store(panel.scales + first / kGroups * kIntegerRows + row, reach * broadcast(1.0f / 127));
     }
   }
 }
@@ -234,13 +315,13 @@ template <int kTokens>
 [[gnu::noinline]] void multiply_tile(const uint8_t* weights, const float* scales, size_t columns,
                                      const DigitTokens& x, size_t first_token, size_t rows,
                                      size_t first_row, const Destination& to) {
-  // The places of the results, which lie far apart, are fetched while the products are made.
-  for (size_t t = 0; t < kTokens; ++t) {
-    const float* out = to.out + (first_token + t) * to.stride + first_row;
-    for (size_t row = 0; row < rows; row += 16) __builtin_prefetch(out + row, 1);
-  }
   TileTotals<kTokens> totals;
   for (size_t block = 0, first = 0; first < columns; ++block, first += kSparseBlock) {
+    // The places of the results, which lie far apart, are fetched while the products are made, at
+    // each block a line of each token, as more at once would wait for one another.
+    for (size_t t = 0; t < kTokens && block * 16 < rows; ++t) {
+      __builtin_prefetch(to.out + (first_token + t) * to.stride + first_row + block * 16, 1);
+    }
     const size_t left = columns - first;
     multiply_block<kTokens>(weights + first * kIntegerRows, scales + block * kIntegerRows,
                             BlockTokens<kTokens>(x, first_token, block),

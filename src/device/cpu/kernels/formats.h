@@ -35,6 +35,7 @@ struct Scales {
 
 struct SmallFormat {
   static constexpr bool kSuper = false, kSigned = false, kMinimums = false, kHalves = false;
+  static constexpr size_t kFifthBits = 0;
   static constexpr int kGroup = 32, kOffset = 0;
 };
 
@@ -45,7 +46,7 @@ struct SmallFormat {
 template <class Block>
 struct HalvesFormat : SmallFormat {
   static constexpr bool kHalves = true;
-  static constexpr size_t kBytes = sizeof(Block), kQuantsStride = sizeof(Block), kFifthBits = 0;
+  static constexpr size_t kBytes = sizeof(Block), kQuantsStride = sizeof(Block);
   static constexpr size_t kQuants = offsetof(Block, quants);
   static Bytes values(const uint8_t* run, int i) {
     return halves(run + kQuants + i * kQuantsStride);
@@ -202,6 +203,7 @@ inline __m256 floats_of_bytes(__m128i bytes) {
 
 struct SuperFormat {
   static constexpr bool kSuper = true, kSigned = false, kMinimums = false, kHalves = false;
+  static constexpr size_t kFifthBits = 0;
   static constexpr int kGroup = 32, kOffset = 0;
 };
 
@@ -344,7 +346,6 @@ struct IQ4_XS : SuperFormat {
   static constexpr bool kSigned = true, kHalves = true;
   static constexpr int kMaximum = 128;
   static constexpr size_t kQuants = offsetof(BlockIQ4_XS, quants), kQuantsStride = 16;
-  static constexpr size_t kFifthBits = 0;
   static Bytes values(const uint8_t* block, int i) {
     return finish(halves(block + kQuants + kQuantsStride * i));
   }

@@ -145,4 +145,33 @@ inline WideFactors<F> wide_factors(__m256 first, __m256 second) {
   return {_mm512_insertf32x8(_mm512_castps256_ps512(first), second, 1)};
 }
 
+// rows[r] word i <-> rows[i] word r.
+inline void transpose_words(WideInts (&rows)[16]) {
+  __m512i pairs[16], fours[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 2) {
+    pairs[i] = _mm512_unpacklo_epi32(rows[i].v, rows[i + 1].v);
+    pairs[i + 1] = _mm512_unpackhi_epi32(rows[i].v, rows[i + 1].v);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {
+    fours[i] = _mm512_unpacklo_epi64(pairs[i], pairs[i + 2]);
+    fours[i + 1] = _mm512_unpackhi_epi64(pairs[i], pairs[i + 2]);
+    fours[i + 2] = _mm512_unpacklo_epi64(pairs[i + 1], pairs[i + 3]);
+    fours[i + 3] = _mm512_unpackhi_epi64(pairs[i + 1], pairs[i + 3]);
+  }
+  // fours[4 a + b], 128 bits c: word 4 c + b of rows 4 a ..
+#pragma GCC unroll 4
+  for (int b = 0; b < 4; ++b) {
+    const __m512i low_first = _mm512_shuffle_i32x4(fours[b], fours[4 + b], 0x44);
+    const __m512i low_last = _mm512_shuffle_i32x4(fours[8 + b], fours[12 + b], 0x44);
+    const __m512i high_first = _mm512_shuffle_i32x4(fours[b], fours[4 + b], 0xee);
+    const __m512i high_last = _mm512_shuffle_i32x4(fours[8 + b], fours[12 + b], 0xee);
+    rows[b].v = _mm512_shuffle_i32x4(low_first, low_last, 0x88);
+    rows[4 + b].v = _mm512_shuffle_i32x4(low_first, low_last, 0xdd);
+    rows[8 + b].v = _mm512_shuffle_i32x4(high_first, high_last, 0x88);
+    rows[12 + b].v = _mm512_shuffle_i32x4(high_first, high_last, 0xdd);
+  }
+}
+
 }  // namespace

@@ -16,9 +16,32 @@ constexpr size_t kPanelBytes = kUnpackedBytes;
 template <class F>
 constexpr int kSumsIn16Bits = F::kSigned ? 1 : 32767 / (2 * 127 * F::kMaximum);
 
-// The panel is multiplied as it was unpacked.
 template <class F>
-void prepare_panel(const Panel<F>&, size_t) {}
+[[gnu::noinline]] void unpack_panel(const PanelRows& from, const Panel<F>& panel) {
+  const size_t bytes = from.bytes;
+  for (size_t eight = 0; eight < kIntegerRows; eight += 8) {
+    const uint8_t* rows[8];
+    take_rows(from, eight, rows);
+    for (size_t r = 0, at = 0; at < bytes; ++r, at += kRunBytes<F>) {
+      const size_t left = bytes - at;
+      const int parts = left < kRunBytes<F> ? static_cast<int>(left / F::kBytes) : 8;
+      unpack_scales<F>(rows, at, parts, r * (256 / F::kGroup), eight, panel);
+#pragma GCC unroll 8
+      for (int part = 0; part < parts; ++part) {
+        Bytes values[8];
+        for (size_t i = 0; i < 8; ++i) {
+          values[i] = F::values(rows[i] + at, part);
+        }
+        transpose_words(values);
+        const size_t first_four = (r * 256 + static_cast<size_t>(part) * 32) / 4;
+        for (size_t i = 0; i < 8; ++i) {
+          uint8_t* to = panel.bytes + ((first_four + i) * kIntegerRows + eight) * 4;
+          _mm256_store_si256(reinterpret_cast<__m256i*>(to), values[i]);
+        }
+      }
+    }
+  }
+}
 
 // A tile's sums: one register a token and vector of rows.
 template <int kTokens>

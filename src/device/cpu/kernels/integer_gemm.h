@@ -64,7 +64,6 @@ void integer_gemm(const WeightRows& w, const DigitTokens& all, size_t tokens, ui
     const PanelRows rows = rows_of(i);
     const size_t columns = width - first < kChunk ? width - first : kChunk;
     unpack_panel<F>(rows, panel);
-    prepare_panel<F>(panel, columns);
     Destination to = whole;
     if (first != 0) to.bias = nullptr, to.add = true;
     multiply_panel<F>(panel, columns, columns_from(all, first), tokens, rows.rows, first_row, to,

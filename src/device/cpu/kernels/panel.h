@@ -82,34 +82,11 @@ struct PanelRows {
   }
 };
 
-// Behind the last row that one stands in, and nobody reads the result.
-template <class F>
-[[gnu::noinline]] void unpack_panel(const PanelRows& from, const Panel<F>& panel) {
-  const size_t bytes = from.bytes;
-  for (size_t eight = 0; eight < kIntegerRows; eight += 8) {
-    const uint8_t* rows[8];
-    for (size_t i = 0; i < 8; ++i) {
-      const size_t row = eight + i;
-      rows[i] = from.data + (row < from.rows ? row : from.rows - 1) * from.row_bytes;
-    }
-    for (size_t r = 0, at = 0; at < bytes; ++r, at += kRunBytes<F>) {
-      const size_t left = bytes - at;
-      const int parts = left < kRunBytes<F> ? static_cast<int>(left / F::kBytes) : 8;
-      unpack_scales<F>(rows, at, parts, r * (256 / F::kGroup), eight, panel);
-#pragma GCC unroll 8
-      for (int part = 0; part < parts; ++part) {
-        Bytes values[8];
-        for (size_t i = 0; i < 8; ++i) {
-          values[i] = F::values(rows[i] + at, part);
-        }
-        transpose_words(values);
-        const size_t first_four = (r * 256 + static_cast<size_t>(part) * 32) / 4;
-        for (size_t i = 0; i < 8; ++i) {
-          uint8_t* to = panel.bytes + ((first_four + i) * kIntegerRows + eight) * 4;
-          _mm256_store_si256(reinterpret_cast<__m256i*>(to), values[i]);
-        }
-      }
-    }
+// Rows from `first` on. Behind the last row that one stands in, and nobody reads the result.
+template <size_t kCount>
+inline void take_rows(const PanelRows& from, size_t first, const uint8_t* (&rows)[kCount]) {
+  for (size_t i = 0; i < kCount; ++i) {
+    rows[i] = from.data + (first + i < from.rows ? first + i : from.rows - 1) * from.row_bytes;
   }
 }
 
