@@ -284,7 +284,8 @@ template <int kTokens>
   constexpr size_t kWidth = Floats::kWidth;
   WideInts sums[kIntegerVectors][kTokens];
   // By twos: more have more steps that are another's, fewer more ends of loops.
-  multiply_outliers < 0, kTokens<2 ? kTokens : 2>(weights, x, sums);
+  constexpr int kFirst = kTokens == 1 ? 1 : 2;
+  multiply_outliers<0, kFirst>(weights, x, sums);
   if constexpr (kTokens > 2) multiply_outliers<2, 2>(weights, x, sums);
   if constexpr (kTokens > 4) multiply_outliers<4, 2>(weights, x, sums);
   const int8_t* low = x.low;
