@@ -20,6 +20,7 @@ namespace hadal {
 struct OpExpectation {
   std::vector<double> values, scales;
   std::vector<double> rounded;  // scales of devices that round activations, where others; or empty
+  std::vector<double> rounded_weights;  // and of those that round weights with them
 };
 
 struct OpCase {
@@ -60,9 +61,9 @@ std::vector<OpCase> experts_cases();
 constexpr uint32_t kShortStepTokens = 8;
 // Root of the sum over blocks of columns of (16256 steps)^2 |w|^2: the size of a product of a row
 // of a weight and activations, of which a block may share a step. 16256 steps are the greatest |x|;
-// the long ones 16256 / 127 times as much as the lesser of that and five times the mean of |x|, and
-// with them weights are bytes, too, of which a row's block shares a step.
-enum class Steps { kShort, kLong };
+// the long ones 16256 / 127 times as much as the lesser of that and five times the mean of |x|.
+// kLongOfBytes: weights are bytes as well, of which a row's block shares a step.
+enum class Steps { kShort, kLong, kLongOfBytes };
 double product_scale(std::span<const float> in, std::span<const float> weight,
                      Steps steps = Steps::kShort);
 

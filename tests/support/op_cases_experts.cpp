@@ -215,7 +215,9 @@ void add_expert(const ExpertsCase& c, size_t e, std::span<const float> in, doubl
 OpExpectation expect_experts(const ExpertsCase& c, bool is_float) {
   OpExpectation expected{{c.old.values.begin(), c.old.values.end()}, {}, {}};
   for (const float old : c.old.values) expected.scales.push_back(std::abs(double{old}));
-  if (!is_float && c.in.rows > kShortStepTokens) expected.rounded = expected.scales;
+  if (!is_float && c.in.rows > kShortStepTokens) {
+    expected.rounded = expected.rounded_weights = expected.scales;
+  }
   const uint32_t width = c.old.columns, top_k = c.weights.columns;
   std::vector<double> twice = expected.values;  // the values again, and of no use
   for (uint32_t token = 0; token < c.in.rows; ++token) {
@@ -227,7 +229,9 @@ OpExpectation expect_experts(const ExpertsCase& c, bool is_float) {
                    std::span(scales).subspan(size_t{token} * width, width));
       };
       add(Steps::kShort, expected.values, expected.scales);
-      if (!expected.rounded.empty()) add(Steps::kLong, twice, expected.rounded);
+      if (expected.rounded.empty()) continue;
+      add(Steps::kLong, twice, expected.rounded);
+      add(Steps::kLongOfBytes, twice, expected.rounded_weights);
     }
   }
   return expected;

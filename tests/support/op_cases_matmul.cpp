@@ -91,14 +91,13 @@ OpExpectation expect_matmul(const MatmulCase& c) {
                                           : product_scale(c.in.row(token), weight.row(row));
         expected.scales.push_back(scale + beside);
         if (c.in.rows <= kShortStepTokens) continue;
-        if (c.one_column) {
-          expected.rounded.push_back(kRoundedWeight * scale + beside);
-        } else if (quant_format(c.weights[i].type).block_values == 1) {
-          expected.rounded.push_back(scale + beside);
-        } else {
-          expected.rounded.push_back(product_scale(c.in.row(token), weight.row(row), Steps::kLong) +
-                                     beside);
-        }
+        const auto rounded = [&](Steps steps, double one_column) {
+          if (c.one_column) return one_column * scale + beside;
+          if (quant_format(c.weights[i].type).block_values == 1) return scale + beside;
+          return product_scale(c.in.row(token), weight.row(row), steps) + beside;
+        };
+        expected.rounded.push_back(rounded(Steps::kLong, 1));
+        expected.rounded_weights.push_back(rounded(Steps::kLongOfBytes, kRoundedWeight));
       }
     }
   }
@@ -305,13 +304,15 @@ double product_scale(std::span<const float> in, std::span<const float> weight, S
     }
     const double mean = total / static_cast<double>(end - start);
     const double size = std::max(greatest, 128 * std::min(greatest, 5 * mean));
+    sum += size * size * squares;
+    if (steps == Steps::kLong) continue;
     double lesser = 0;  // squares of the values that are no outliers, which meet rounded weights
     for (size_t i = start; i < end; ++i) {
       const double value = std::min(std::abs(double{in[i]}), 8 * mean);
       lesser += value * value;
     }
     const double weight_size = 128 * 1.15 * greatest_weight;
-    sum += size * size * squares + weight_size * weight_size * lesser;
+    sum += weight_size * weight_size * lesser;
   }
   return std::sqrt(sum);
 }
