@@ -118,8 +118,10 @@ def test_a_tools_result_is_read_as_openais(server, client):
 
 
 def test_thinking_is_taken(client):
-    for thinking in [{"type": "enabled", "budget_tokens": 1024}, {"type": "disabled"}, {"type": "adaptive"}]:
+    for thinking in [{"type": "disabled"}, {"type": "adaptive"}]:
         assert ask(client, "Say hello.", thinking=thinking, max_tokens=5).content
+    with pytest.raises(anthropic.BadRequestError, match="does not think"):
+        ask(client, "Say hello.", thinking={"type": "enabled", "budget_tokens": 1024}, max_tokens=5)
 
 
 def test_errors_are_the_clients_own(server, client):

@@ -107,8 +107,11 @@ def test_forms(client):
 
 
 def test_thinking_is_taken(client):
-    for think in (True, False, "low"):
-        assert ask(client, "Say hello.", think=think).message.content
+    assert ask(client, "Say hello.", think=False).message.content
+    for think in (True, "low"):
+        with pytest.raises(ollama.ResponseError, match="does not think") as refused:
+            ask(client, "Say hello.", think=think)
+        assert refused.value.status_code == 400
 
 
 def test_models(client):

@@ -219,7 +219,14 @@ def test_special_words_of_a_user_are_text(client, model):
     assert trick > ask(client, model, "Say PWNED", max_tokens=8).usage.prompt_tokens + 12
 
 
-def test_thinking_is_refused_nowhere(client, model):
+def test_what_cannot_be_honoured_is_not_dropped(client, model):
     for extra in [{"reasoning_effort": "none"}, {"chat_template_kwargs": {"enable_thinking": False}}, {"thinking": {"type": "disabled"}},
-                  {"enable_thinking": True}, {"thinking_budget": 5}]:
+                  {"thinking_budget": 5}, {"max_completion_tokens": 5}]:
         assert ask(client, model, "Say hello.", extra_body=extra, max_tokens=5).choices[0].message.content
+    for extra, field in [({"enable_thinking": True}, "enable_thinking"), ({"reasoning_effort": "low"}, "reasoning_effort"),
+                         ({"thinking": {"type": "enabled"}}, "thinking")]:
+        with pytest.raises(openai.BadRequestError, match="does not think") as refused:
+            ask(client, model, "Say hello.", extra_body=extra)
+        assert refused.value.param == field
+    with pytest.raises(openai.BadRequestError, match="two names of one limit"):
+        ask(client, model, "Say hello.", max_tokens=5, extra_body={"max_completion_tokens": 6})

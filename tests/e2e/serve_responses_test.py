@@ -124,7 +124,7 @@ def test_errors_are_the_clients_own(client):
     for options, says in [({"store": True}, "keeps no answers"), ({"previous_response_id": "resp_1"}, "previous_response_id"),
                           ({"background": True}, "background"), ({"conversation": "conv_1"}, "conversation"),
                           ({"tools": [{"type": "web_search"}]}, "runs no tools"), ({"temperature": 3}, "temperature"),
-                          ({"truncation": "auto"}, "truncation"), ({"extra_body": {"unheard": 1}}, "unheard"),
+                          ({"truncation": "auto"}, "truncation"), ({"reasoning": {"effort": "low"}}, "does not think"), ({"extra_body": {"unheard": 1}}, "unheard"),
                           ({"text": {"format": {"type": "json_schema", "name": "x", "schema": {"not": {}}}}}, "not")]:
         with pytest.raises(openai.BadRequestError, match=says):
             ask(client, "x", **options)

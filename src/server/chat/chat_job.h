@@ -44,6 +44,7 @@ struct ChatJob {
   bool ignore_end = false;
 
   Thinking thinking = Thinking::kModelDefault;
+  const char* thinking_field = "thinking";  // what the client calls it
   std::optional<uint32_t> thinking_budget;
   bool parse_thinking = true;
 

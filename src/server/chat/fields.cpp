@@ -47,8 +47,9 @@ std::string_view type_name(FieldType type) {
   return "";
 }
 
-// A client's own words in a message: short, on one line.
-std::string shown(std::string_view name) {
+}  // namespace
+
+std::string shown_name(std::string_view name) {
   std::string text;
   for (const char c : name.substr(0, kShownNameBytes)) {
     const auto byte = static_cast<unsigned char>(c);
@@ -56,8 +57,6 @@ std::string shown(std::string_view name) {
   }
   return text;
 }
-
-}  // namespace
 
 std::string field_path(std::string_view path, std::string_view name) {
   return path.empty() ? std::string(name) : fmt::format("{}.{}", path, name);
@@ -105,7 +104,7 @@ RequestResult<void> check_field(const FieldShape& shape, const Json& value, std:
 
 tl::unexpected<RequestError> unknown_field(std::string_view name, std::string_view path,
                                            std::string_view known) {
-  const std::string full = field_path(path, shown(name));
+  const std::string full = field_path(path, shown_name(name));
   return refuse_field(
       ErrorKind::kUnsupported, full,
       fmt::format("the field '{}' is not one that this server honours; it knows {}", full, known));

@@ -38,6 +38,8 @@ struct FieldShape {
 RequestResult<void> check_field(const FieldShape& shape, const Json& value, std::string_view path);
 tl::unexpected<RequestError> unknown_field(std::string_view name, std::string_view path,
                                            std::string_view known);
+// A client's own words in a message: short, on one line.
+std::string shown_name(std::string_view name);
 // "messages[3]" and "content" -> "messages[3].content".
 std::string field_path(std::string_view path, std::string_view name);
 tl::unexpected<RequestError> refuse_field(ErrorKind kind, std::string field, std::string message);

@@ -30,11 +30,22 @@ RequestResult<void> check_tools(const ServedModel& model, const ChatJob& job) {
       fmt::format("{} was not made for tools: its chat template knows none", model.name()));
 }
 
+// Nor would a model that knows no thinking do any; to do none is what it does.
+RequestResult<void> check_thinking(const ServedModel& model, const ChatJob& job) {
+  if (job.thinking != Thinking::kOn || model.generator().knows_thinking()) return {};
+  return refuse_field(
+      ErrorKind::kUnsupported, job.thinking_field,
+      fmt::format("{} does not think: neither its chat template nor its vocabulary knows {}; "
+                  "without {}, or with it switched off, it answers",
+                  model.name(), "<think>", job.thinking_field));
+}
+
 }  // namespace
 
 RequestResult<Prompt> render_prompt(const ServedModel& model, ChatJob& job, size_t index,
                                     uint32_t tokens_max) {
   if (auto checked = check_tools(model, job); !checked) return tl::unexpected(checked.error());
+  if (auto checked = check_thinking(model, job); !checked) return tl::unexpected(checked.error());
   const Generator& generator = model.generator();
   if (!job.messages || (!generator.has_chat_template() && !job.prompts.empty())) {
     return prompt_of(model, job.prompts[index], "prompt", tokens_max);

@@ -12,8 +12,8 @@ namespace hadal {
 
 // Renders and tokenizes the messages, or the prompt of that index; past calls in the job's messages
 // get the shape that the template wants. What is sure to have more than tokens_max tokens need not
-// be tokenized (Prompt::tokens_least). Errors: the template's own; tools for a model that was not
-// made for them.
+// be tokenized (Prompt::tokens_least). Errors: the template's own; tools, or thinking, for a model
+// that was not made for them.
 RequestResult<Prompt> render_prompt(const ServedModel& model, ChatJob& job, size_t index = 0,
                                     uint32_t tokens_max = UINT32_MAX);
 // A text without a template. field: what the client calls it, for errors.

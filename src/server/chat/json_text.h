@@ -1,5 +1,6 @@
 // A client's JSON text as a value, within limits that are checked before anything is built: depth,
-// how many values, how many keys an object has. Strict JSON in UTF-8. Any thread.
+// how many values, how many keys an object has. Strict JSON in UTF-8; a name that stands twice in
+// an object is an error that names it, for who sent it meant one of two things. Any thread.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>

@@ -104,6 +104,7 @@ RequestResult<void> set_format(Reading& request, const Json& value) {
 }
 
 RequestResult<void> set_think(Reading& request, const Json& value) {
+  request.job.thinking_field = "think";
   if (value.is_boolean()) {
     request.job.thinking = value.get<bool>() ? Thinking::kOn : Thinking::kOff;
     return {};
@@ -268,6 +269,10 @@ RequestResult<OllamaRequest> read_ollama_generate(std::string_view body) {
     job.parse_thinking = false;
     if (!request->system.empty()) {
       return refuse_field(ErrorKind::kInvalid, "system", "system: a raw prompt has none");
+    }
+    if (job.thinking == Thinking::kOn) {
+      return refuse_field(ErrorKind::kUnsupported, "think",
+                          "think: whether a raw prompt is thought about lies in the prompt");
     }
   } else {
     job.messages = Json::array();

@@ -101,16 +101,21 @@ RequestResult<void> set_response_format(OpenAiRequest& request, const Json& valu
   return read_response_format(value, request.job);
 }
 
-void switch_thinking(OpenAiRequest& request, bool on) {
+void switch_thinking(OpenAiRequest& request, bool on, const char* field) {
   request.job.thinking = on ? Thinking::kOn : Thinking::kOff;
+  request.job.thinking_field = field;
 }
+template <const char* const* Name>
 RequestResult<void> set_thinking_flag(OpenAiRequest& request, const Json& value) {
-  switch_thinking(request, value.get<bool>());
+  switch_thinking(request, value.get<bool>(), *Name);
   return {};
 }
+constexpr const char* kEnableThinking = "enable_thinking";
+constexpr const char* kTemplateEnableThinking = "chat_template_kwargs.enable_thinking";
+constexpr const char* kTemplateThinking = "chat_template_kwargs.thinking";
 constexpr OpenAiField kTemplateVariables[] = {
-    {{"enable_thinking", FieldType::kBoolean}, set_thinking_flag},
-    {{"thinking", FieldType::kBoolean}, set_thinking_flag},
+    {{"enable_thinking", FieldType::kBoolean}, set_thinking_flag<&kTemplateEnableThinking>},
+    {{"thinking", FieldType::kBoolean}, set_thinking_flag<&kTemplateThinking>},
 };
 RequestResult<void> set_template_variables(OpenAiRequest& request, const Json& value) {
   return read_fields<OpenAiRequest>(value, kTemplateVariables, request, "chat_template_kwargs");
@@ -126,7 +131,7 @@ RequestResult<void> set_reasoning_effort(OpenAiRequest& request, const Json& val
                   {"medium", true, 8192}, {"high", true, 0},      {"xhigh", true, 0}};
   for (const auto& effort : kEfforts) {
     if (value != effort.name) continue;
-    switch_thinking(request, effort.on);
+    switch_thinking(request, effort.on, "reasoning_effort");
     if (effort.budget > 0) request.job.thinking_budget = effort.budget;
     return {};
   }
@@ -140,7 +145,7 @@ RequestResult<void> set_thinking_type(OpenAiRequest& request, const Json& value)
     return refuse_field(ErrorKind::kInvalid, "thinking.type",
                         "thinking.type must be enabled or disabled");
   }
-  switch_thinking(request, value == "enabled");
+  switch_thinking(request, value == "enabled", "thinking");
   return {};
 }
 RequestResult<void> set_thinking_budget(OpenAiRequest& request, const Json& value) {
@@ -191,6 +196,18 @@ RequestResult<void> set_prompt(OpenAiRequest& request, const Json& value) {
   return {};
 }
 
+// One limit by two names; which of two different ones is meant, nobody can tell.
+RequestResult<void> set_max_tokens(OpenAiRequest& request, const Json& value) {
+  const auto tokens = static_cast<uint32_t>(value.get<double>());
+  if (request.job.max_tokens != 0 && request.job.max_tokens != tokens) {
+    return refuse_field(ErrorKind::kInvalid, "max_tokens",
+                        "max_tokens and max_completion_tokens are two names of one limit, and say "
+                        "two different things: send one of them");
+  }
+  request.job.max_tokens = tokens;
+  return {};
+}
+
 // Fields that only some values of can be honoured.
 RequestResult<void> refuse_storing(OpenAiRequest&, const Json& value) {
   if (!value.get<bool>()) return {};
@@ -209,7 +226,6 @@ constexpr std::array kSharedFields = std::to_array<OpenAiField>({
     {{"n", FieldType::kWhole, 1, kLimits.choices_max}, set_whole<&ChatJob::choices>},
     {{"seed", FieldType::kWhole, -kSeedMost, kSeedMost}, set_seed},
     {{"stop", FieldType::kAny, 0, 0, "StopStrings"}, set_stop},
-    {{"max_tokens", FieldType::kWhole, 1, kTokensMax}, set_whole<&ChatJob::max_tokens>},
     {{"temperature", FieldType::kNumber, 0, 2}, set_number<&ChatJob::temperature>},
     {{"top_p", FieldType::kNumber, 0.0001, 1}, set_number<&ChatJob::top_p>},
     {{"top_k", FieldType::kWhole, 0, 1e6}, set_whole<&ChatJob::top_k>},
@@ -225,7 +241,8 @@ constexpr std::array kSharedFields = std::to_array<OpenAiField>({
 
 constexpr std::array kChatOnly = std::to_array<OpenAiField>({
     {{"messages", FieldType::kList, 1, kLimits.messages_max, "OpenAiMessage"}, set_messages},
-    {{"max_completion_tokens", FieldType::kWhole, 1, kTokensMax}, set_whole<&ChatJob::max_tokens>},
+    {{"max_tokens", FieldType::kWhole, 1, kTokensMax}, set_max_tokens},
+    {{"max_completion_tokens", FieldType::kWhole, 1, kTokensMax}, set_max_tokens},
     {{"tools", FieldType::kList, 0, kLimits.tools_max, "OpenAiTool"}, set_tools},
     {{"tool_choice", FieldType::kAny, 0, 0, "OpenAiToolChoice"}, set_tool_choice},
     {{"parallel_tool_calls", FieldType::kBoolean}, set_parallel_calls},
@@ -235,7 +252,7 @@ constexpr std::array kChatOnly = std::to_array<OpenAiField>({
     {{"reasoning_effort", FieldType::kText, 0, 64, "Effort"}, set_reasoning_effort},
     {{"thinking", FieldType::kObject, 0, 0, "OpenAiThinking"}, set_thinking},
     {{"thinking_budget", FieldType::kWhole, 0, kTokensMax}, set_thinking_budget},
-    {{"enable_thinking", FieldType::kBoolean}, set_thinking_flag},
+    {{"enable_thinking", FieldType::kBoolean}, set_thinking_flag<&kEnableThinking>},
     {{"chat_template_kwargs", FieldType::kObject, 0, 0, "OpenAiTemplateVariables"},
      set_template_variables},
     {{"store", FieldType::kBoolean, 0, 0, "False"}, refuse_storing},
@@ -248,6 +265,7 @@ constexpr std::array kChatOnly = std::to_array<OpenAiField>({
 
 constexpr std::array kCompletionOnly = std::to_array<OpenAiField>({
     {{"prompt", FieldType::kAny, 0, 0, "OpenAiPrompt"}, set_prompt},
+    {{"max_tokens", FieldType::kWhole, 1, kTokensMax}, set_max_tokens},
     {{"echo", FieldType::kBoolean}, set_flag<&OpenAiRequest::echo>},
     {{"logprobs", FieldType::kWhole, 0, 5}, set_completion_logprobs},
     {{"best_of", FieldType::kWhole, 1, 1}},

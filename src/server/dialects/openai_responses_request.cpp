@@ -89,6 +89,7 @@ RequestResult<void> set_metadata(Reading&, const Json& value) {
 }
 
 RequestResult<void> set_effort(Reading& request, const Json& value) {
+  request.job.thinking_field = "reasoning.effort";
   if (read_effort(value.get_ref<const std::string&>(), request.job)) return {};
   return refuse_field(ErrorKind::kInvalid, "reasoning.effort",
                       "reasoning.effort must be none, minimal, low, medium, high, xhigh or max");

@@ -109,6 +109,29 @@ bool becomes_idle(const ModelPool& pool) {
   return false;
 }
 
+// stories260K has no template, and its vocabulary no <think>.
+TEST(ChatRun, ThinkingIsRefusedOfAModelThatDoesNot) {
+  ModelPool pool(tiny_pool());
+  for (const Thinking thinking : {Thinking::kOn, Thinking::kOff, Thinking::kModelDefault}) {
+    const auto reader = std::make_shared<KeepingReader>();
+    ChatJob asked = job("Once upon a time", 2);
+    asked.messages = nlohmann::ordered_json::array();
+    asked.messages->push_back({{"role", "user"}, {"content", "Once upon a time"}});
+    asked.thinking = thinking;
+    asked.thinking_field = "think";
+    ChatRun::start(pool, std::move(asked), reader);
+    ASSERT_TRUE(reader->wait());
+    if (thinking != Thinking::kOn) {
+      EXPECT_EQ(reader->calls.back(), "end") << reader->error.message;
+      continue;
+    }
+    EXPECT_EQ(reader->error.kind, ErrorKind::kUnsupported);
+    EXPECT_EQ(reader->error.field, "think");
+    EXPECT_NE(reader->error.message.find("tiny does not think"), std::string::npos)
+        << reader->error.message;
+  }
+}
+
 TEST(ChatRun, AFarTooLongPromptIsRefusedUnread) {
   ModelPool pool(tiny_pool());
   const auto reader = std::make_shared<KeepingReader>();

@@ -48,6 +48,31 @@ TEST(JsonText, CountsAreBounded) {
   EXPECT_FALSE(parse_json(R"({"a":1,"b":2,"c":3,"d":4})", limits));
 }
 
+TEST(JsonText, ANameThatStandsTwiceIsNamed) {
+  const struct {
+    const char* text;
+    const char* field;
+  } kCases[] = {
+      {R"({"a":1,"b":2,"a":1})", "a"},
+      {R"({"a":{"x":1,"y":2},"a":{"x":1}})", "a"},
+      {R"({"a":1,"\u0061":2})", "a"},
+      {R"({"a":[{"b":1},{"b":[[],{"c":1,"d":"c","c":{}}]}]})", "a[1].b[1].c"},
+      {R"({"":1,"":2})", ""},
+      {R"([{"x y\u0007深":1,"x y\u0007深":2}])", "[0].x y????"},
+  };
+  for (const auto& [text, field] : kCases) {
+    const auto twice = parse_json(text);
+    ASSERT_FALSE(twice) << text;
+    EXPECT_EQ(twice.error().kind, ErrorKind::kInvalid);
+    EXPECT_EQ(twice.error().field, field) << text;
+    EXPECT_NE(twice.error().message.find("twice"), std::string::npos) << text;
+  }
+  for (const char* text : {R"({"a":{"a":{"a":":a:"}},"b":[{"a":1},{"a":1}]})",
+                           R"({"a":"b","b":"a"})", "{}", R"({"A":1,"a":2})"}) {
+    EXPECT_TRUE(parse_json(text)) << text;
+  }
+}
+
 TEST(JsonText, SaysWhereAndNotWhat) {
   const auto wrong = parse_json(R"({"secret": oops})");
   ASSERT_FALSE(wrong);

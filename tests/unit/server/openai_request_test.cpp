@@ -48,6 +48,38 @@ TEST(OpenAiRequest, WhatIsNotSaidIsTheModels) {
   EXPECT_FALSE(request->job.seed);
 }
 
+TEST(OpenAiRequest, TwoNamesOfOneLimitSayOneThing) {
+  const auto same = read_with("max_tokens", R"(7, "max_completion_tokens": 7)");
+  ASSERT_TRUE(same) << same.error().message;
+  EXPECT_EQ(same->job.max_tokens, 7u);
+  for (const char* both :
+       {R"(7, "max_completion_tokens": 8)", R"(8, "max_completion_tokens": 7)"}) {
+    const auto refused = read_with("max_tokens", both);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().field, "max_tokens");
+    EXPECT_NE(refused.error().message.find("max_completion_tokens"), std::string::npos);
+  }
+}
+
+TEST(OpenAiRequest, SaysWhichSwitchAskedForThinking) {
+  const struct {
+    const char *field, *value, *called;
+  } kCases[] = {
+      {"reasoning_effort", "\"low\"", "reasoning_effort"},
+      {"enable_thinking", "true", "enable_thinking"},
+      {"thinking", R"({"type": "enabled"})", "thinking"},
+      {"chat_template_kwargs", R"({"thinking": true})", "chat_template_kwargs.thinking"},
+      {"chat_template_kwargs", R"({"enable_thinking": true})",
+       "chat_template_kwargs.enable_thinking"},
+  };
+  for (const auto& [field, value, called] : kCases) {
+    const auto request = read_with(field, value);
+    ASSERT_TRUE(request) << field;
+    EXPECT_EQ(request->job.thinking, Thinking::kOn);
+    EXPECT_STREQ(request->job.thinking_field, called);
+  }
+}
+
 // Below the least, above the most, of another type, and what JSON cannot say.
 TEST(OpenAiRequest, EachFieldHasItsBounds) {
   const struct {
