@@ -25,6 +25,8 @@ ActiveRequest::ActiveRequest(Request&& given, const Terms& terms)
       room(terms.context_tokens - static_cast<uint32_t>(prompt.size())),
       cache_salt(given.cache_salt),
       fairness_key(given.fairness_key),
+      wants_prompt_logits(given.prompt_log_probabilities),
+      prompt_only(given.prompt_only),
       submitted(terms.now) {
   usage.prompt_tokens = static_cast<uint32_t>(prompt.size());
   if (given.embedding) {
@@ -47,10 +49,10 @@ ActiveRequest::ActiveRequest(Request&& given, const Terms& terms)
 void ActiveRequest::decide(std::span<const float> logits, std::span<const TokenId> drafts,
                            double time, Continuation& next_tokens) {
   next.clear();
-  if (pool) {
-    next_tokens.finished = true;
-    return give_embedding();
-  }
+  next_tokens.finished = reason == FinishReason::kFailed || pool || prompt_only;
+  if (reason == FinishReason::kFailed) return;
+  if (pool) return give_embedding();
+  if (prompt_only) return end_prompt(logits, time);
   const uint32_t answer_before = usage.answer_tokens;
   const uint32_t accepted_before = usage.accepted_tokens;
   try {
@@ -140,6 +142,24 @@ void ActiveRequest::take_tokens(size_t first, std::span<const float> logits,
       next.push_back(forced);
     }
   }
+}
+
+bool ActiveRequest::tell_prompt(std::span<const float> logits, TokenId token) {
+  if (reason == FinishReason::kFailed) return false;
+  try {
+    sink->on_prompt_log_probabilities(report->of(logits, token));
+  } catch (const std::bad_alloc&) {
+    fail_with("there is not enough memory for the log probabilities of this request's prompt");
+    return false;
+  }
+  return true;
+}
+
+void ActiveRequest::end_prompt(std::span<const float> logits, double time) {
+  usage.prompt_seconds = time - submitted;
+  reason = FinishReason::kMaxTokens;
+  const auto is_number = [](float logit) { return std::isfinite(logit); };
+  if (std::ranges::none_of(logits, is_number)) fail_with(kNoNumber);
 }
 
 void ActiveRequest::give_embedding() {

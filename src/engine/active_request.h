@@ -33,6 +33,8 @@ struct ActiveRequest {
   };
   ActiveRequest(Request&& given, const Terms& terms);
 
+  // Of a token of its prompt, the logits of the token before. False: memory lacked, it has failed.
+  bool tell_prompt(std::span<const float> logits, TokenId token);
   // What a step's logits mean for it. logits: [1 + drafts, vocabulary]. Lack of memory ends it.
   void decide(std::span<const float> logits, std::span<const TokenId> drafts, double time,
               Continuation& next_tokens);
@@ -49,6 +51,8 @@ struct ActiveRequest {
   const uint32_t room;  // tokens that the context has for the answer
   const uint64_t cache_salt, fairness_key;
   std::optional<LogProbabilityReport> report;
+  const bool wants_prompt_logits;
+  const bool prompt_only;
   std::optional<AnswerMask> mask;
   std::optional<MeanPool> pool;  // of one that asks for an embedding, and for no answer
   double submitted, first_token = 0;
@@ -70,6 +74,7 @@ struct ActiveRequest {
   TokenId draw(std::span<const float> logits, Continuation& next_tokens);
   void take_tokens(size_t first, std::span<const float> logits, Continuation& next_tokens);
   void give_embedding();
+  void end_prompt(std::span<const float> logits, double time);
 };
 
 }  // namespace hadal

@@ -28,6 +28,10 @@ AnswerStream::AnswerStream(const Tokenizer& tokenizer, bool thinking_open,
       sink_(std::move(sink)),
       stream_(stream_options(options, thinking_open)) {}
 
+void AnswerStream::on_prompt_log_probabilities(const LogProbabilities& given) {
+  sink_->on_prompt_log_probabilities(given);
+}
+
 void AnswerStream::on_log_probabilities(const LogProbabilities& given) {
   sink_->on_log_probabilities(given, before_answer());
 }

@@ -19,6 +19,7 @@ class AnswerStream : public TokenSink {
   AnswerStream(const Tokenizer& tokenizer, bool thinking_open, const GenerationOptions& options,
                std::vector<TokenId> thinking_close, std::shared_ptr<AnswerSink> sink);
 
+  void on_prompt_log_probabilities(const LogProbabilities& given) override;
   void on_log_probabilities(const LogProbabilities& given) override;
   TokenDecision on_token(TokenId token) override;
   void on_finish(FinishReason reason, const Usage& usage, std::string_view error) override;

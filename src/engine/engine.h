@@ -131,6 +131,10 @@ class TokenSink {
   // prompt's tokens of their hidden states behind the last norm, [EngineInfo::embedding_width], not
   // normalised. The view is good during the call.
   virtual void on_embedding(std::span<const float>) {}
+  // Of the prompt's tokens from the second on (nothing foretells the first), in their order and
+  // before the answer's first token, where the request asked for them. The view is good during the
+  // call.
+  virtual void on_prompt_log_probabilities(const LogProbabilities&) {}
   // Right before the on_token() of the same token, where the request asked for it. Not of forced
   // tokens, which nobody drew. The view is good during the call.
   virtual void on_log_probabilities(const LogProbabilities&) {}
@@ -156,6 +160,11 @@ struct Request {
   // With each drawn token its log probability, and those of so many of the likeliest, at most
   // kTopLogProbabilitiesMost. None: no log probabilities.
   std::optional<uint32_t> top_log_probabilities;
+  // Those of the prompt's tokens, too; with top_log_probabilities alone. Then all of the prompt is
+  // computed, in chunks as long as a step has rows of logits, whatever the cache knows of it.
+  bool prompt_log_probabilities = false;
+  // No answer: it ends with kMaxTokens once the prompt is computed.
+  bool prompt_only = false;
   // What the answer may be made of; null: anything. Its own of this request, at its beginning. End
   // tokens are allowed where it may end, and nowhere else.
   std::shared_ptr<TokenMask> mask;

@@ -144,6 +144,8 @@ tl::expected<RequestId, Refusal> Generator::submit(const Prompt& prompt,
                   .sink = nullptr,
                   .logit_bias = options.logit_bias,
                   .top_log_probabilities = options.top_log_probabilities,
+                  .prompt_log_probabilities = options.prompt_log_probabilities,
+                  .prompt_only = options.prompt_only,
                   .mask = options.mask,
                   .cache_salt = options.cache_salt,
                   .fairness_key = options.fairness_key};

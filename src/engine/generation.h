@@ -63,6 +63,7 @@ struct GenerationOptions {
   // As in Request. The mask holds for the answer itself: thinking is free, and cannot end it.
   std::vector<LogitBias> logit_bias;
   std::optional<uint32_t> top_log_probabilities;
+  bool prompt_log_probabilities = false, prompt_only = false;
   std::shared_ptr<TokenMask> mask;
   uint64_t cache_salt = 0, fairness_key = 0;
 };
@@ -79,6 +80,8 @@ struct Answer {
 class AnswerSink {
  public:
   virtual ~AnswerSink() = default;
+  // As TokenSink has it.
+  virtual void on_prompt_log_probabilities(const LogProbabilities&) {}
   // Of a drawn token, where asked for: before the piece it may become. thinking: it is no part of
   // the answer itself.
   virtual void on_log_probabilities(const LogProbabilities&, bool /*thinking*/) {}

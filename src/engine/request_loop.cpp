@@ -104,6 +104,9 @@ std::optional<Refusal> RequestLoop::refusal_of(const Request& request) const {
                                *request.top_log_probabilities,
                                uint32_t{Request::kTopLogProbabilitiesMost}));
   }
+  if (request.prompt_log_probabilities && !request.top_log_probabilities) {
+    return invalid("log probabilities of the prompt alone cannot be asked for");
+  }
   if (request.embedding && hidden_width_ == 0) {
     return invalid("embeddings were not asked for when the model was opened");
   }
@@ -215,8 +218,9 @@ Result<bool> RequestLoop::work() {
 Status RequestLoop::decide_all(const Step& step, std::span<const float> logits, double time) {
   continuations_.clear();
   ids_.clear();
+  tell_prompts(step, logits);
   for (size_t i = 0; i < step.samples.size(); ++i) {
-    const uint32_t first = step.row_starts[i], rows = step.row_starts[i + 1] - first;
+    const auto [first, rows] = step.sample_rows[i];
     const auto drafts = step.batch.tokens.subspan(step.batch.logit_rows[first] + 1, rows - 1);
     Continuation& next = continuations_.emplace_back();
     ActiveRequest& request = find(step.samples[i]);
@@ -229,7 +233,28 @@ Status RequestLoop::decide_all(const Step& step, std::span<const float> logits, 
   Status followed;
   if (predictor_) followed = follow(step);
   scheduler_.commit(continuations_);
+  for (const RequestId id : cancelled_ids_) {  // who failed in the middle of its prompt
+    if (scheduler_.cancel(id)) ids_.push_back(id);
+  }
   return followed;
+}
+
+// To whom it belongs, what the step says of prompts' tokens; cancelled_ids_: who could not take it.
+void RequestLoop::tell_prompts(const Step& step, std::span<const float> logits) {
+  cancelled_ids_.clear();
+  for (size_t i = 0; i < step.sequences.size(); ++i) {
+    const auto [first, rows] = step.prompt_rows[i];
+    if (rows == 0) continue;
+    ActiveRequest& request = find(step.sequences[i]);
+    bool told = true;
+    for (uint32_t row = first; row < first + rows && told; ++row) {
+      const uint32_t next = step.batch.logit_rows[row] + 1;
+      const bool in_step = next < step.batch.layout.sequence_starts[i + 1];
+      told = request.tell_prompt(logits.subspan(size_t{row} * vocabulary_, vocabulary_),
+                                 in_step ? step.batch.tokens[next] : step.followers[i]);
+    }
+    if (!told) cancelled_ids_.push_back(step.sequences[i]);
+  }
 }
 
 // The prediction layer reads every token of the step that stays, now that it is known what follows.
@@ -243,7 +268,7 @@ Status RequestLoop::follow(const Step& step) {
       predictor_->follow(i, tokens, step.followers[i], nullptr);
       continue;
     }
-    const uint32_t drafted = step.row_starts[sample + 1] - step.row_starts[sample] - 1;
+    const uint32_t drafted = step.sample_rows[sample].count - 1;
     const auto drafts = step.batch.tokens.subspan(starts[i + 1] - drafted, drafted);
     const Continuation& next = continuations_[sample++];
     const uint32_t accepted = accepted_drafts(drafts, next);
@@ -308,7 +333,8 @@ void RequestLoop::take_orders() {
                            {.answer_max = answer_max,
                             .cache_salt = request.cache_salt,
                             .fairness_key = request.fairness_key,
-                            .wants_hidden = request.pool.has_value()}));
+                            .wants_hidden = request.pool.has_value(),
+                            .wants_prompt_logits = request.wants_prompt_logits}));
     } catch (const std::bad_alloc&) {
       request.fail_with("there is not enough memory for this request");
       finish(id);

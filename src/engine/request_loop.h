@@ -80,6 +80,7 @@ class RequestLoop : private DraftSource {
   void publish_status();
   uint32_t propose(const DraftRoom& room, std::span<TokenId> into) override;
   bool complete(ActiveRequest& request, const DraftRoom& room, std::span<TokenId> into);
+  void tell_prompts(const Step& step, std::span<const float> logits);
   Status decide_all(const Step& step, std::span<const float> logits, double time);
   Status follow(const Step& step);
   bool wants_guess(ActiveRequest& request, const Continuation& next, uint32_t samples) const;

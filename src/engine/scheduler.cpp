@@ -19,10 +19,32 @@ struct Scheduler::Sequence {
   uint64_t key = 0, turn = 0, arrival = 0;
   bool wants_hidden = false;
   bool was_admitted = false;
+  // Logits are wanted of the tokens before row_end; those before rows_given have been in a step
+  // that was computed.
+  uint32_t row_end = 0, rows_given = 0;
   BlockTable table;
 
   uint32_t size() const { return static_cast<uint32_t>(tokens.size()); }
   uint32_t pending() const { return size() - computed; }
+  bool computes_all() const { return wants_hidden || rows_given < row_end; }
+  uint32_t first_row() const { return std::max(computed, rows_given); }
+  // Rows of the prompt that a step with so many tokens has.
+  uint32_t prompt_rows(uint32_t count) const {
+    const uint32_t end = std::min(computed + count, row_end);
+    return end - std::min(end, first_row());
+  }
+  // Rows of any kind beside the one that every sequence has. Of what is to be computed, tokens
+  // without a row come first: so each token behind one that needs such a row needs one, too.
+  uint32_t rows_beside(uint32_t count) const {
+    const uint32_t rows = prompt_rows(count) + (count > 0 && count == pending());
+    return rows - std::min(rows, 1u);
+  }
+  // Tokens beside those that are scheduled, of at most `count`, that `rows` such rows are enough
+  // for.
+  uint32_t fitting(uint32_t count, uint32_t rows) const {
+    const uint32_t wanted = rows_beside(scheduled + count) - rows_beside(scheduled);
+    return count - (wanted - std::min(wanted, rows));
+  }
 };
 
 namespace {
@@ -51,7 +73,8 @@ Scheduler::Scheduler(const SchedulerOptions& options)
   sequence_starts_.reserve(size_t{options.sequences_max} + 1);
   block_tables_.reserve(size_t{options.sequences_max} * blocks_per_sequence_max());
   logit_rows_.reserve(options_.logit_rows_max);
-  row_starts_.reserve(size_t{options.sequences_max} + 1);
+  sample_rows_.reserve(options.sequences_max);
+  prompt_rows_.reserve(options.sequences_max);
   sequences_.reserve(options.sequences_max);
   begun_.reserve(options.sequences_max);
   samples_.reserve(options.sequences_max);
@@ -75,6 +98,7 @@ bool Scheduler::add(SequenceId id, std::vector<TokenId> prompt, const SequenceOp
   sequence->table.salt = options.cache_salt;
   sequence->key = options.fairness_key;
   sequence->wants_hidden = options.wants_hidden;
+  if (options.wants_prompt_logits) sequence->row_end = sequence->size() - 1;
   sequence->turn = next_turn(options.fairness_key);
   sequence->arrival = arrivals_++;
   const auto place = std::ranges::partition_point(waiting_, [&](const auto& other) {
@@ -173,7 +197,8 @@ Step Scheduler::next_step(DraftSource* drafts, const StepBounds& bounds) {
   step.begun = begun_;
   step.followers = followers_;
   step.samples = samples_;
-  step.row_starts = row_starts_;
+  step.sample_rows = sample_rows_;
+  step.prompt_rows = prompt_rows_;
   return step;
 }
 
@@ -183,6 +208,8 @@ void Scheduler::commit(std::span<const Continuation> continuations) {
   for (auto& sequence : running_) {
     if (sequence->scheduled == 0) continue;
     sequence->computed += std::exchange(sequence->scheduled, 0);
+    sequence->rows_given =
+        std::max(sequence->rows_given, std::min(sequence->computed, sequence->row_end));
     const bool sampled = sequence->pending() == 0;
     bool finished = false;
     if (sampled) {
@@ -242,6 +269,10 @@ Scheduler::Budget Scheduler::budget_for(const StepBounds& bounds) const {
       .sequences = std::min(options_.sequences_max, std::max(1u, bounds.sequences_max))};
   if (answering > 0)
     budget.prompt = std::min(budget.prompt, std::max(1u, bounds.prompt_tokens_max));
+  const auto here = static_cast<uint32_t>(running_.size());
+  const auto with_waiting =
+      static_cast<uint32_t>(std::min<size_t>(running_.size() + waiting_.size(), budget.sequences));
+  budget.rows = options_.logit_rows_max - std::max(here, with_waiting);
   return budget;
 }
 
@@ -268,21 +299,29 @@ Scheduler::Share* Scheduler::share_of(uint64_t key) {
   return &*found;
 }
 
+// So many more of its tokens, for which there is room.
+void Scheduler::schedule(Sequence& sequence, uint32_t tokens, Budget& budget) {
+  budget.tokens -= tokens;
+  const uint32_t rows_before = sequence.rows_beside(sequence.scheduled);
+  sequence.scheduled += tokens;
+  budget.rows -= sequence.rows_beside(sequence.scheduled) - rows_before;
+}
+
 // Those that run, oldest first: the answers' tokens, and of the prompts each key's share.
 void Scheduler::schedule_running(Budget& budget) {
   for (size_t i = 0; i < running_.size(); ++i) {  // running_ may lose its last ones meanwhile
     Sequence& sequence = *running_[i];
     const uint32_t pending = sequence.pending();
     uint32_t* share = pending > 1 ? &share_of(sequence.key)->left : nullptr;
-    const uint32_t count = share ? std::min({pending, budget.prompt, *share}) : 1;
+    const uint32_t wanted = share ? std::min({pending, budget.prompt, *share}) : 1;
+    const uint32_t count = sequence.fitting(wanted, budget.rows);
     if (count == 0) continue;
     if (!make_room(i, sequence.computed + count)) break;
     if (share != nullptr) {
       *share -= count;
       budget.prompt -= count;
     }
-    budget.tokens -= count;
-    sequence.scheduled = count;
+    schedule(sequence, count, budget);
   }
 }
 
@@ -291,12 +330,11 @@ void Scheduler::schedule_rest(Budget& budget) {
   for (const auto& sequence : running_) {
     if (budget.prompt == 0) return;
     const uint32_t rest = sequence->pending() - sequence->scheduled;
-    const uint32_t count = std::min(rest, budget.prompt);
+    const uint32_t count = sequence->fitting(std::min(rest, budget.prompt), budget.rows);
     if (count == 0) continue;
     if (!allocator_.grow(sequence->table, sequence->computed + sequence->scheduled + count)) return;
-    sequence->scheduled += count;
     budget.prompt -= count;
-    budget.tokens -= count;
+    schedule(*sequence, count, budget);
   }
 }
 
@@ -313,7 +351,7 @@ void Scheduler::admit_waiting(Budget& budget, Sharing sharing) {
       ++i;
       continue;
     }
-    if (!sequence.wants_hidden) {
+    if (!sequence.computes_all()) {
       sequence.computed = allocator_.match_prefix(sequence.tokens, sequence.table);
     }
     const uint64_t missing = blocks_missing(sequence);
@@ -322,13 +360,13 @@ void Scheduler::admit_waiting(Budget& budget, Sharing sharing) {
       sequence.computed = 0;
       return;  // nobody overtakes
     }
-    const uint32_t count = std::min({sequence.pending(), budget.prompt, *share});
+    const uint32_t wanted = std::min({sequence.pending(), budget.prompt, *share});
+    const uint32_t count = sequence.fitting(wanted, budget.rows);
     CHECK(allocator_.grow(sequence.table, sequence.computed + count));
     promised += blocks_missing(sequence);
     if (shares) *share -= count;
     budget.prompt -= count;
-    budget.tokens -= count;
-    sequence.scheduled = count;
+    schedule(sequence, count, budget);
     running_.push_back(std::move(waiting_[i]));
     waiting_.erase(waiting_.begin() + static_cast<ptrdiff_t>(i));
     if (std::exchange(sequence.was_admitted, true)) continue;
@@ -343,10 +381,13 @@ void Scheduler::admit_waiting(Budget& budget, Sharing sharing) {
 void Scheduler::schedule_drafts(DraftSource& source, uint32_t tokens_left) {
   DraftRoom room;
   room.step_tokens = options_.step_tokens_max - tokens_left;
+  uint32_t rows_left = options_.logit_rows_max;
   for (const auto& sequence : running_) {
-    if (sequence->scheduled > 0) room.step_samples += sequence->scheduled == sequence->pending();
+    if (sequence->scheduled == 0) continue;
+    const bool sampled = sequence->scheduled == sequence->pending();
+    room.step_samples += sampled;
+    rows_left -= sequence->prompt_rows(sequence->scheduled) + sampled;
   }
-  uint32_t rows_left = options_.logit_rows_max - room.step_samples;
   for (const auto& sequence : running_) {
     if (sequence->scheduled != 1 || sequence->pending() != 1) continue;
     const uint32_t size = sequence->size();
@@ -416,11 +457,18 @@ void Scheduler::lay_out(const Sequence& sequence) {
   const size_t first = block_tables_.size();
   block_tables_.resize(first + blocks_per_sequence_max(), 0);
   std::copy(blocks.begin(), blocks.end(), block_tables_.begin() + static_cast<ptrdiff_t>(first));
+  const uint32_t first_token = sequence_starts_.back() - count;
+  const auto first_row = static_cast<uint32_t>(logit_rows_.size());
+  const uint32_t prompt_rows = sequence.prompt_rows(sequence.scheduled);
+  for (uint32_t i = 0; i < prompt_rows; ++i) {
+    logit_rows_.push_back(first_token + sequence.first_row() - sequence.computed + i);
+  }
+  prompt_rows_.push_back({first_row, prompt_rows});
   if (sequence.scheduled < sequence.pending()) return;
   for (uint32_t i = 0; i <= sequence.drafted; ++i) {
     logit_rows_.push_back(sequence_starts_.back() - 1 - sequence.drafted + i);
   }
-  row_starts_.push_back(static_cast<uint32_t>(logit_rows_.size()));
+  sample_rows_.push_back({first_row + prompt_rows, 1 + sequence.drafted});
   samples_.push_back(sequence.id);
 }
 
@@ -431,7 +479,8 @@ void Scheduler::clear_step() {
   sequence_starts_.assign(1, 0);
   block_tables_.clear();
   logit_rows_.clear();
-  row_starts_.assign(1, 0);
+  sample_rows_.clear();
+  prompt_rows_.clear();
   sequences_.clear();
   begun_.clear();
   followers_.clear();

@@ -20,6 +20,10 @@
 // are written again. Drafts take only what nobody else wants of a step's tokens and rows and of the
 // free blocks, keep no block beyond their step, and send nobody back.
 //
+// Rows: a step gives logits for as many tokens as options say. Each sequence in it has one row for
+// sure. Sequences that want logits of all their prompt's tokens share what the places of the others
+// leave: their chunks are as long as there are rows, oldest first, and never shorter than a token.
+//
 // Memory: a sequence is admitted when the blocks for its prompt and one more token are there beside
 // what those that run will need for theirs. Answers grow, so blocks can run out later; then the
 // youngest sequence gives its blocks back and waits at the head of the queue, to be computed again
@@ -51,7 +55,8 @@ struct SchedulerOptions {
   uint32_t context_tokens = 4096;  // a sequence's limit
   uint32_t blocks = 128;           // of the cache; at least enough for one context
   uint32_t block_tokens = kBlockTokens;
-  uint32_t logit_rows_max = 0;  // of a step; at least sequences_max, 0: that. More serve drafts
+  // Of a step; at least sequences_max, 0: that. More serve drafts and the logits of prompts.
+  uint32_t logit_rows_max = 0;
 };
 
 struct SequenceOptions {
@@ -60,6 +65,9 @@ struct SequenceOptions {
   uint64_t fairness_key = 0;  // whose it is
   // Of every token: so all are computed, and no prefix is taken from the cache.
   bool wants_hidden = false;
+  // Logits of every token of the prompt but the last, once each; the last's are those that the
+  // answer begins with. Until it has had them it takes no prefix from the cache either.
+  bool wants_prompt_logits = false;
 };
 
 // What a step may hold beside what the options say (engine/latency_pace).
@@ -70,6 +78,10 @@ struct StepBounds {
 
 inline constexpr TokenId kNoFollower = -1;
 
+struct RowRange {  // of Batch::logit_rows
+  uint32_t first = 0, count = 0;
+};
+
 // Views into the scheduler, good until commit() or abort_step().
 struct Step {
   Batch batch;
@@ -78,9 +90,11 @@ struct Step {
   // [sequences]: of whose prompt there is more to come, its next token; of others kNoFollower.
   std::span<const TokenId> followers;
   std::span<const SequenceId> samples;  // whose next token logits are there for, in that order
-  // [samples + 1]: whose rows begin where among batch.logit_rows. The first row's token is the last
-  // that the sequence has; those of further rows are its drafts.
-  std::span<const uint32_t> row_starts;
+  // [samples]: their rows. The first row's token is the last that the sequence has; those of
+  // further rows are its drafts.
+  std::span<const RowRange> sample_rows;
+  // [sequences]: of tokens of its prompt, in their order; where none are wanted, none.
+  std::span<const RowRange> prompt_rows;
   uint32_t answering = 0;      // sequences that have one token in it, beside drafts
   uint32_t prompt_tokens = 0;  // that the others have
   bool wants_hidden = false;   // somebody in it does
@@ -166,6 +180,7 @@ class Scheduler {
     uint32_t tokens = 0;     // left of all
     uint32_t prompt = 0;     // left for prompts
     uint32_t sequences = 0;  // that may run
+    uint32_t rows = 0;       // of logits, left beside one for each sequence
   };
   struct Share {
     uint64_t key = 0;
@@ -177,6 +192,7 @@ class Scheduler {
   Budget budget_for(const StepBounds& bounds) const;
   void share_out(const Budget& budget);
   Share* share_of(uint64_t key);
+  void schedule(Sequence& sequence, uint32_t tokens, Budget& budget);
   void schedule_running(Budget& budget);
   void schedule_rest(Budget& budget);
   void admit_waiting(Budget& budget, Sharing sharing);
@@ -197,7 +213,8 @@ class Scheduler {
 
   // The step that is out.
   std::vector<int32_t> tokens_, positions_;
-  std::vector<uint32_t> sequence_starts_, block_tables_, logit_rows_, row_starts_;
+  std::vector<uint32_t> sequence_starts_, block_tables_, logit_rows_;
+  std::vector<RowRange> sample_rows_, prompt_rows_;
   std::vector<SequenceId> sequences_, begun_, samples_;
   std::vector<TokenId> followers_;
   std::vector<Share> shares_;  // by key

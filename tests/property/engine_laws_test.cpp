@@ -9,6 +9,7 @@
 
 #include "device/registry.h"
 #include "engine/engine.h"
+#include "engine/log_probabilities.h"
 #include "engine/random.h"
 
 namespace hadal {
@@ -41,6 +42,11 @@ struct Reader : TokenSink {
   std::vector<TokenId> tokens;
   std::vector<float> log_probabilities;  // chosen and top, one behind the other
   std::vector<float> embedding;
+  std::vector<TokenProbability> prompt;  // chosen and top, one behind the other
+  void on_prompt_log_probabilities(const LogProbabilities& given) override {
+    prompt.push_back(given.chosen);
+    prompt.insert(prompt.end(), given.top.begin(), given.top.end());
+  }
   void on_log_probabilities(const LogProbabilities& given) override {
     log_probabilities.push_back(given.chosen.log_probability);
     for (const TokenProbability& each : given.top) {
@@ -110,6 +116,70 @@ class EngineLaws : public testing::TestWithParam<const char*> {
     return tokens;
   }
 };
+
+// Bit for bit what the logits of the whole text say, which eval's perplexity is made of: alone and
+// in company, whatever the steps, though the cache knows the prompt.
+TEST_P(EngineLaws, APromptsLogProbabilitiesAreThoseOfItsLogits) {
+  constexpr uint32_t kTop = 3;
+  for (const uint32_t step_tokens : {512u, 24u, 5u}) {
+    auto engine = open({.sequences_max = 5, .step_tokens_max = step_tokens});
+    ASSERT_TRUE(engine);
+    std::vector<std::vector<TokenId>> prompts;
+    std::vector<std::vector<TokenProbability>> expected;
+    for (uint32_t i = 0; i < 4; ++i) {
+      prompts.push_back(prompt_of(*engine, i, 1 + 29 * i));
+      std::vector<TokenProbability>& entries = expected.emplace_back();
+      LogProbabilityReport report(kTop);
+      const auto& prompt = prompts.back();
+      const auto take = [&](uint32_t position, std::span<const float> logits) {
+        if (position + 1 == prompt.size()) return false;
+        const LogProbabilities given = report.of(logits, prompt[position + 1]);
+        entries.push_back(given.chosen);
+        entries.insert(entries.end(), given.top.begin(), given.top.end());
+        return true;
+      };
+      ASSERT_TRUE(engine->score(prompt, take));
+      ASSERT_EQ(entries.size(), (prompt.size() - 1) * (1 + kTop));
+    }
+    const auto ask = [&](const std::vector<TokenId>& prompt, bool prompt_only) {
+      auto reader = std::make_shared<Reader>();
+      const auto id = engine->submit({.prompt = prompt,
+                                      .sampling = {.temperature = 0},
+                                      .max_tokens = 2,
+                                      .sink = reader,
+                                      .top_log_probabilities = kTop,
+                                      .prompt_log_probabilities = true,
+                                      .prompt_only = prompt_only});
+      EXPECT_TRUE(id) << id.error().message;
+      return reader;
+    };
+    const auto check = [&](const Reader& reader, size_t i) {
+      ASSERT_TRUE(reader.finished);
+      ASSERT_EQ(reader.prompt.size(), expected[i].size());
+      for (size_t k = 0; k < expected[i].size(); ++k) {
+        ASSERT_EQ(reader.prompt[k].token, expected[i][k].token) << i << ", " << k;
+        ASSERT_EQ(reader.prompt[k].log_probability, expected[i][k].log_probability);
+      }
+      EXPECT_EQ(reader.usage.cached_tokens, 0u);
+    };
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      const auto reader = ask(prompts[i], true);
+      run(*engine);
+      check(*reader, i);
+      EXPECT_TRUE(reader->tokens.empty());
+      EXPECT_EQ(reader->reason, FinishReason::kMaxTokens);
+    }
+    const auto company = submit(*engine, prompt_of(*engine, 77, 40), 5);
+    std::vector<std::shared_ptr<Reader>> readers;
+    for (size_t i = 0; i < prompts.size(); ++i) readers.push_back(ask(prompts[i], i % 2 == 0));
+    run(*engine);
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      check(*readers[i], i);
+      EXPECT_EQ(readers[i]->tokens.size(), i % 2 == 0 ? 0u : 2u);
+    }
+    EXPECT_EQ(company->tokens.size(), 30u);
+  }
+}
 
 TEST_P(EngineLaws, AnAnswerIsTheSameInAnyCompanyAndInAnySteps) {
   std::vector<std::vector<TokenId>> alone;

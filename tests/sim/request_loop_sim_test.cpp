@@ -70,6 +70,8 @@ struct Wishes {
   std::vector<TokenId> end_tokens;  // which no mask allows before its end
   bool log_probabilities = false;
   bool embedding = false;
+  bool scored = false;       // log probabilities of the prompt, too
+  bool prompt_only = false;  // no answer
 };
 
 // Checks each token against the model's answer to this prompt alone; stops and forces as the seed
@@ -80,12 +82,25 @@ class Reader : public TokenSink {
       : tokens_(std::move(prompt)), random_(seed), repeats_(repeats), wishes_(wishes) {
     tokens_.reserve(64);
     if (wishes.mask) mask_.emplace(*wishes.mask);
+    prompt_tokens_ = tokens_.size();
     if (wishes.embedding) mean_ = FakeModel::mean_of_hidden(tokens_);
   }
 
   void on_embedding(std::span<const float> given) override {
     if (!std::ranges::equal(given, mean_)) wrong = "another embedding";
     embedded = true;
+  }
+
+  void on_prompt_log_probabilities(const LogProbabilities& given) override {
+    if (!wishes_.scored) wrong = "log probabilities that nobody wanted";
+    const std::span past(tokens_.data(), ++scored);
+    if (scored >= prompt_tokens_ || tokens_.size() > prompt_tokens_) {
+      wrong = "too many of the prompt";
+    } else if (given.chosen.token != tokens_[scored]) {
+      wrong = "another token of the prompt";
+    } else if (given.top[0].token != FakeModel::next_token(past, kVocabulary, repeats_)) {
+      wrong = "another likeliest token in the prompt";
+    }
   }
 
   void on_log_probabilities(const LogProbabilities& given) override {
@@ -108,7 +123,8 @@ class Reader : public TokenSink {
       if (wishes_.log_probabilities && reported_ != token) wrong = "no log probability";
     }
     if (token != expected) wrong = "another token";
-    if (wishes_.embedding) wrong = "a token of an embedding";
+    if (wishes_.embedding || wishes_.prompt_only) wrong = "a token where none was wanted";
+    if (wishes_.scored && scored + 1 != prompt_tokens_) wrong = "a token before the prompt's";
     tokens_.push_back(token);
     reported_.reset();
     if (mask_) mask_->accept(token);
@@ -135,6 +151,7 @@ class Reader : public TokenSink {
   Usage usage;
   std::string_view wrong;
   bool embedded = false;
+  size_t scored = 0;  // tokens of the prompt
 
  private:
   // Greedy: the model's token, or else the first of all others, which are equal.
@@ -153,6 +170,7 @@ class Reader : public TokenSink {
 
   static constexpr TokenId kForced = 7;
   std::vector<TokenId> tokens_;
+  size_t prompt_tokens_ = 0;
   std::mt19937_64 random_;
   bool repeats_;
   Wishes wishes_;
@@ -181,6 +199,8 @@ Order random_order(std::mt19937_64& random, Speculation speculation) {
   if (random() % 10 == 0) wishes.mask = random();
   wishes.log_probabilities = random() % 4 == 0;
   wishes.embedding = random() % 10 == 0;
+  wishes.scored = wishes.log_probabilities && !wishes.embedding && random() % 3 == 0;
+  wishes.prompt_only = !wishes.embedding && random() % 12 == 0;
   Order order;
   order.reader =
       std::make_shared<Reader>(prompt, random(), speculation != Speculation::kOff, wishes);
@@ -195,6 +215,8 @@ Order random_order(std::mt19937_64& random, Speculation speculation) {
   if (wishes.bias) order.request.logit_bias = {{*wishes.bias, 100}};
   if (wishes.mask) order.request.mask = std::make_shared<DiceMask>(*wishes.mask);
   if (wishes.log_probabilities) order.request.top_log_probabilities = 2;
+  order.request.prompt_log_probabilities = wishes.scored;
+  order.request.prompt_only = wishes.prompt_only;
   return order;
 }
 
@@ -265,11 +287,12 @@ TEST_P(RequestLoopSim, EveryReaderHearsItsOwnAnswer) {
   EXPECT_LE(accepted, drafted);
 
   const EngineStatus status = loop.status();
-  uint64_t finished = 0, tokens = 0, embedded = 0;
+  uint64_t finished = 0, tokens = 0, embedded = 0, scored = 0;
   for (const uint64_t count : status.requests_finished) finished += count;
   for (const Sent& each : sent) {
     tokens += each.reader->usage.answer_tokens;
     embedded += each.reader->embedded;
+    scored += each.reader->scored;
   }
   EXPECT_EQ(finished, sent.size());
   EXPECT_EQ(status.requests_accepted, sent.size());
@@ -281,6 +304,7 @@ TEST_P(RequestLoopSim, EveryReaderHearsItsOwnAnswer) {
   EXPECT_EQ(status.step_tokens, model.tokens_computed());
   EXPECT_GT(status.cached_tokens, 1000u);
   EXPECT_GT(embedded, 100u);
+  EXPECT_GT(scored, 1000u);
 }
 
 TEST_P(RequestLoopSim, RequestsAndCancelsFromManyThreads) {

@@ -82,6 +82,7 @@ class Simulation : private DraftSource {
   uint64_t cached() const { return cached_; }
   uint64_t drafted() const { return drafted_; }
   uint64_t accepted() const { return accepted_; }
+  uint64_t prompt_rows() const { return prompt_rows_; }
   uint64_t steps_waited() const { return steps_waited_; }
 
  private:
@@ -89,10 +90,11 @@ class Simulation : private DraftSource {
     std::vector<TokenId> tokens;
     uint32_t end_at;  // tokens, prompt included
     uint64_t key = 0, salt = 0;
-    uint32_t own_before = 0;    // of the same key, that waited when it came
-    uint64_t came_at = 0;       // step
-    uint64_t begun_before = 0;  // others, while its own key had no prompt in work
-    uint64_t order = 0;         // of those that were begun, from 1 on; 0: waits
+    uint32_t rows_wanted = 0, rows_seen = 0;  // of its prompt
+    uint32_t own_before = 0;                  // of the same key, that waited when it came
+    uint64_t came_at = 0;                     // step
+    uint64_t begun_before = 0;                // others, while its own key had no prompt in work
+    uint64_t order = 0;                       // of those that were begun, from 1 on; 0: waits
   };
 
   // The oldest gets a token further in every step that counts, and has at most a context of them;
@@ -123,13 +125,18 @@ class Simulation : private DraftSource {
     const SequenceId id = next_id_;
     const uint64_t key = below(2) == 0 ? 0 : below(weather_.keys);
     const uint64_t salt = below(weather_.salts);
+    const bool scored = below(5) == 0;
     if (!scheduler_.add(id, prompt,
-                        {.answer_max = answer, .cache_salt = salt, .fairness_key = key})) {
+                        {.answer_max = answer,
+                         .cache_salt = salt,
+                         .fairness_key = key,
+                         .wants_prompt_logits = scored})) {
       return;
     }
     ++next_id_;
     ++arrived_;
     Living sequence{.tokens = std::move(prompt), .end_at = size + answer, .key = key, .salt = salt};
+    if (scored) sequence.rows_wanted = size - 1;
     for (const auto& [other_id, other] : living_) {
       sequence.own_before += other.key == key && other.order == 0;
     }
@@ -159,7 +166,8 @@ class Simulation : private DraftSource {
     ++steps_;
     see_who_begins(step);
     if (testing::Test::HasFatalFailure()) return;
-    ASSERT_EQ(step.row_starts.back(), step.batch.logit_rows.size());
+    check_rows(step);
+    if (testing::Test::HasFatalFailure()) return;
     const Result<std::span<const float>> logits = model_.run(step.batch);
     ASSERT_TRUE(logits) << logits.error().message;
     for (const SequenceId id : step.sequences) trace_ = mix_bits(trace_ ^ id);
@@ -168,10 +176,53 @@ class Simulation : private DraftSource {
       scheduler_.abort_step();  // the same must come again
       return;
     }
+    see_prompt_rows(step, *logits);
+    if (testing::Test::HasFatalFailure()) return;
     continuations_.assign(step.samples.size(), {});
     next_tokens_.assign(step.samples.size(), {});
     for (size_t i = 0; i < step.samples.size(); ++i) answer(step, i, *logits);
     scheduler_.commit(continuations_);
+  }
+
+  // Every row is somebody's.
+  void check_rows(const Step& step) {
+    ASSERT_LE(step.batch.logit_rows.size(), weather_.sequences_max + weather_.draft_rows);
+    ASSERT_EQ(step.prompt_rows.size(), step.sequences.size());
+    ASSERT_EQ(step.sample_rows.size(), step.samples.size());
+    uint32_t next = 0;
+    for (size_t i = 0, sample = 0; i < step.sequences.size(); ++i) {
+      ASSERT_EQ(step.prompt_rows[i].first, next);
+      next += step.prompt_rows[i].count;
+      if (sample == step.samples.size() || step.samples[sample] != step.sequences[i]) continue;
+      ASSERT_EQ(step.sample_rows[sample].first, next);
+      next += step.sample_rows[sample++].count;
+    }
+    ASSERT_EQ(next, step.batch.logit_rows.size());
+  }
+
+  // Who wants the logits of its prompt gets each once, in order, of its own past, before its first
+  // token.
+  void see_prompt_rows(const Step& step, std::span<const float> logits) {
+    for (size_t i = 0; i < step.sequences.size(); ++i) {
+      const auto [first, rows] = step.prompt_rows[i];
+      Living& sequence = living_.at(step.sequences[i]);
+      ASSERT_TRUE(rows == 0 || sequence.rows_wanted > 0);
+      for (uint32_t row = first; row < first + rows; ++row) {
+        const int32_t position = step.batch.layout.positions[step.batch.logit_rows[row]];
+        ASSERT_EQ(position, static_cast<int32_t>(sequence.rows_seen++));
+        ASSERT_EQ(likeliest(logits, row),
+                  FakeModel::next_token(std::span(sequence.tokens).first(sequence.rows_seen),
+                                        kVocabulary));
+        ++prompt_rows_;
+      }
+      const bool sampled = std::ranges::count(step.samples, step.sequences[i]) > 0;
+      ASSERT_TRUE(!sampled || sequence.rows_seen == sequence.rows_wanted);
+    }
+  }
+
+  static TokenId likeliest(std::span<const float> logits, uint32_t row) {
+    const auto of_row = logits.subspan(size_t{row} * kVocabulary, kVocabulary);
+    return static_cast<TokenId>(std::max_element(of_row.begin(), of_row.end()) - of_row.begin());
   }
 
   // Whoever came first of those that were begun is served in every step: so everyone becomes the
@@ -231,11 +282,10 @@ class Simulation : private DraftSource {
     const SequenceId id = step.samples[sample];
     Living& sequence = living_.at(id);
     auto& next = next_tokens_[sample];
-    const uint32_t end = step.row_starts[sample + 1];
-    for (uint32_t row = step.row_starts[sample]; row < end; ++row) {
-      const auto of_row = logits.subspan(size_t{row} * kVocabulary, kVocabulary);
-      const auto token =
-          static_cast<TokenId>(std::max_element(of_row.begin(), of_row.end()) - of_row.begin());
+    const uint32_t first = step.sample_rows[sample].first;
+    const uint32_t end = first + step.sample_rows[sample].count;
+    for (uint32_t row = first; row < end; ++row) {
+      const TokenId token = likeliest(logits, row);
       ASSERT_EQ(token, FakeModel::next_token(sequence.tokens, kVocabulary)) << "sequence " << id;
       if (sequence.tokens.size() + 1 >= sequence.end_at) return finish(id, sample);
       next.push_back(token);
@@ -271,7 +321,7 @@ class Simulation : private DraftSource {
   std::vector<TokenId> guesses_;
   SequenceId next_id_ = 1;
   uint64_t arrived_ = 0, finished_ = 0, cancelled_ = 0, cached_ = 0, trace_ = 0;
-  uint64_t drafted_ = 0, accepted_ = 0;
+  uint64_t drafted_ = 0, accepted_ = 0, prompt_rows_ = 0;
   uint64_t steps_ = 0, begun_ = 0, steps_waited_ = 0;
   std::vector<uint64_t> busy_keys_;
 };
@@ -279,7 +329,7 @@ class Simulation : private DraftSource {
 class SchedulerWeather : public testing::TestWithParam<Weather> {};
 
 TEST_P(SchedulerWeather, NobodyStarvesNothingLeaksNoPastIsMixed) {
-  uint64_t finished = 0, preemptions = 0, cached = 0, drafted = 0, accepted = 0;
+  uint64_t finished = 0, preemptions = 0, cached = 0, drafted = 0, accepted = 0, prompt_rows = 0;
   for (uint64_t seed = 1; seed <= 4; ++seed) {
     Simulation simulation(GetParam(), seed);
     simulation.run();
@@ -289,6 +339,7 @@ TEST_P(SchedulerWeather, NobodyStarvesNothingLeaksNoPastIsMixed) {
     cached += simulation.cached();
     drafted += simulation.drafted();
     accepted += simulation.accepted();
+    prompt_rows += simulation.prompt_rows();
   }
   EXPECT_GT(finished, 1000u);
   EXPECT_GT(cached, 1000u);
@@ -297,6 +348,7 @@ TEST_P(SchedulerWeather, NobodyStarvesNothingLeaksNoPastIsMixed) {
   }
   EXPECT_EQ(accepted > 1000, GetParam().draft_rows > 0);
   EXPECT_LE(accepted, drafted);
+  EXPECT_GT(prompt_rows, 1000u);
 }
 
 TEST_P(SchedulerWeather, TheSameSeedGivesTheSameTrace) {

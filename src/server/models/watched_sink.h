@@ -16,6 +16,9 @@ class WatchedSink : public AnswerSink {
   WatchedSink(AnswerWatch& watch, const std::string& model, uint64_t fairness_key,
               std::shared_ptr<AnswerSink> sink);
 
+  void on_prompt_log_probabilities(const LogProbabilities& given) override {
+    sink_->on_prompt_log_probabilities(given);
+  }
   void on_log_probabilities(const LogProbabilities& given, bool thinking) override {
     sink_->on_log_probabilities(given, thinking);
   }

@@ -78,6 +78,14 @@ struct Reader : TokenSink {
     chosen.push_back(given.chosen);
     top.emplace_back(given.top.begin(), given.top.end());
   }
+  void on_prompt_log_probabilities(const LogProbabilities& given) override {
+    if (throws) throw std::bad_alloc();
+    EXPECT_TRUE(tokens.empty());
+    prompt.push_back(given.chosen);
+    prompt_top.push_back(given.top.empty() ? -1 : given.top[0].token);
+  }
+  std::vector<TokenProbability> prompt;
+  std::vector<TokenId> prompt_top;
   std::vector<size_t> places;  // of which there were log probabilities
   std::vector<TokenProbability> chosen;
   std::vector<std::vector<TokenProbability>> top;
@@ -461,6 +469,67 @@ TEST_F(RequestLoopTest, LogProbabilitiesGoWithTheDrawnTokens) {
   EXPECT_EQ(reader->top[0][1].token, 0);
   EXPECT_EQ(reader->top[2][0].token, 6);
   EXPECT_NEAR(reader->top[2][0].log_probability, likeliest, 1e-6);
+}
+
+// The n-th row of logits says script[n]: so the order of the rows shows.
+TEST_F(RequestLoopTest, LogProbabilitiesOfThePromptComeFirst) {
+  make({.sequences_max = 2, .logit_rows_max = 4});
+  script.tokens = {3, 0, 5, 6, 7, 8, 2};
+  const auto reader = submit({.prompt = {2, 3, 4, 5, 6, 7},
+                              .max_tokens = 2,
+                              .top_log_probabilities = 1,
+                              .prompt_log_probabilities = true});
+  run();
+  EXPECT_EQ(script.steps, (std::vector<size_t>{4, 2, 1}));
+  const float likeliest = 1 - std::log(std::exp(1.0f) + 9), others = likeliest - 1;
+  ASSERT_EQ(reader->prompt.size(), 5u);
+  EXPECT_EQ(reader->prompt_top, (std::vector<TokenId>{3, 0, 5, 6, 7}));
+  for (size_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(reader->prompt[i].token, static_cast<TokenId>(3 + i));
+    EXPECT_NEAR(reader->prompt[i].log_probability, i == 1 ? others : likeliest, 1e-6);
+  }
+  EXPECT_EQ(reader->tokens, (std::vector<TokenId>{8, 2}));
+  EXPECT_EQ(reader->chosen.size(), 2u);
+  EXPECT_FALSE(loop->submit(
+      {.prompt = {2}, .sink = std::make_shared<Reader>(), .prompt_log_probabilities = true}));
+}
+
+TEST_F(RequestLoopTest, APromptAloneHasNoAnswer) {
+  const auto plain = submit({.prompt = {2, 3}, .prompt_only = true});
+  const auto scored = submit({.prompt = {2, 3, 4},
+                              .top_log_probabilities = 0,
+                              .prompt_log_probabilities = true,
+                              .prompt_only = true});
+  run();
+  for (const auto& reader : {plain, scored}) {
+    EXPECT_EQ(reader->reason, FinishReason::kMaxTokens);
+    EXPECT_TRUE(reader->tokens.empty());
+    EXPECT_EQ(reader->usage.answer_tokens, 0u);
+  }
+  EXPECT_EQ(scored->prompt.size(), 2u);
+  script.no_numbers = true;
+  const auto damaged = submit({.prompt = {2, 3}, .prompt_only = true});
+  run();
+  EXPECT_EQ(damaged->reason, FinishReason::kFailed);
+}
+
+// In the middle of its prompt, or with the step that ends it.
+TEST_F(RequestLoopTest, WhoHasNoMemoryForItsPromptsLogProbabilitiesFailsAlone) {
+  for (const size_t length : {13u, 3u}) {
+    make({.sequences_max = 2});
+    const auto forgetful = submit({.prompt = std::vector<TokenId>(length, 2),
+                                   .top_log_probabilities = 0,
+                                   .prompt_log_probabilities = true});
+    forgetful->throws = true;
+    const auto other = submit({.prompt = {2, 3}, .max_tokens = 3});
+    run();
+    EXPECT_EQ(forgetful->reason, FinishReason::kFailed);
+    EXPECT_NE(forgetful->error.find("memory"), std::string::npos) << forgetful->error;
+    EXPECT_EQ(forgetful->finished, 1);
+    EXPECT_EQ(other->reason, FinishReason::kMaxTokens);
+    EXPECT_TRUE(loop->idle());
+    EXPECT_EQ(loop->scheduler().allocator().held_blocks(), 0u);
+  }
 }
 
 // In company, in chunks, with its beginning in the cache: always the mean of all its states.

@@ -430,6 +430,67 @@ TEST(Scheduler, WhoWantsHiddenStatesTakesNothingFromTheCache) {
   scheduler.abort_step();
 }
 
+// Of how many prompt tokens each sequence of the step gives logits.
+std::vector<uint32_t> prompt_rows(const Step& step) {
+  std::vector<uint32_t> result;
+  for (const RowRange& rows : step.prompt_rows) result.push_back(rows.count);
+  return result;
+}
+
+TEST(Scheduler, APromptsLogitsComeInChunksOfTheRowsThatAreLeft) {
+  SchedulerOptions options = kLong;
+  options.logit_rows_max = 6;
+  Scheduler scheduler(options);
+  ASSERT_TRUE(scheduler.add(1, prompt_of(2, 70), {.answer_max = 8}));
+  go_on(scheduler, scheduler.next_step());
+  ASSERT_TRUE(scheduler.add(2, prompt_of(8), {.answer_max = 2, .wants_prompt_logits = true}));
+  Step step = scheduler.next_step();  // two have a row each, four are left
+  EXPECT_EQ(counts(step), (std::vector<uint32_t>{1, 5}));
+  EXPECT_EQ(prompt_rows(step), (std::vector<uint32_t>{0, 5}));
+  EXPECT_EQ(step.sample_rows[0].first, 0u);
+  EXPECT_EQ(step.prompt_rows[1].first, 1u);
+  scheduler.abort_step();
+  step = scheduler.next_step();
+  EXPECT_EQ(prompt_rows(step), (std::vector<uint32_t>{0, 5}))
+      << "what was not computed comes again";
+  go_on(scheduler, step);
+  step = scheduler.next_step();
+  EXPECT_EQ(counts(step), (std::vector<uint32_t>{1, 3}));
+  EXPECT_EQ(prompt_rows(step), (std::vector<uint32_t>{0, 2})) << "the last token's is the answer's";
+  EXPECT_EQ(step.sample_rows[1].first, 3u);
+  EXPECT_EQ(step.batch.logit_rows.size(), 4u);
+  go_on(scheduler, step);
+  step = scheduler.next_step();
+  EXPECT_EQ(prompt_rows(step), (std::vector<uint32_t>{0, 0}));
+  scheduler.commit(std::vector<Continuation>(2, {.finished = true}));
+
+  // All of it, though the cache has its beginning; but for a prompt of one token there is nothing.
+  ASSERT_TRUE(scheduler.add(3, prompt_of(8), {.answer_max = 1, .wants_prompt_logits = true}));
+  ASSERT_TRUE(scheduler.add(4, prompt_of(1), {.answer_max = 1, .wants_prompt_logits = true}));
+  step = scheduler.next_step();
+  EXPECT_EQ(counts(step), (std::vector<uint32_t>{5, 1}));
+  EXPECT_EQ(prompt_rows(step), (std::vector<uint32_t>{5, 0}));
+  scheduler.abort_step();
+}
+
+TEST(Scheduler, WithoutARowToSpareAPromptsLogitsComeOneByOne) {
+  SchedulerOptions options = kLong;
+  options.logit_rows_max = options.sequences_max;
+  Scheduler scheduler(options);
+  for (SequenceId id = 1; id < options.sequences_max; ++id) {
+    ASSERT_TRUE(scheduler.add(id, prompt_of(2, 70), {.answer_max = 8}));
+  }
+  go_on(scheduler, scheduler.next_step());
+  ASSERT_TRUE(scheduler.add(99, prompt_of(4), {.answer_max = 1, .wants_prompt_logits = true}));
+  for (uint32_t rows : {1u, 1u, 1u, 0u}) {
+    const Step step = scheduler.next_step();
+    EXPECT_EQ(counts(step).back(), 1u);
+    EXPECT_EQ(prompt_rows(step).back(), rows);
+    EXPECT_EQ(step.samples.back() == 99, rows == 0);
+    go_on(scheduler, step);
+  }
+}
+
 TEST(SchedulerTurns, ASaltKeepsItsPrefixesToItself) {
   Scheduler scheduler(kSmall);
   const auto cached = [&](SequenceId id, uint64_t salt) {
@@ -474,8 +535,8 @@ TEST(SchedulerDrafts, RightGuessesAreComputedWrongOnesComeAgain) {
             (std::vector<int32_t>{99, 20, 21, 22}));
   EXPECT_EQ(step.batch.layout.positions.back(), 6);
   EXPECT_EQ(ids(step.samples), (std::vector<SequenceId>{1}));
-  EXPECT_EQ(std::vector<uint32_t>(step.row_starts.begin(), step.row_starts.end()),
-            (std::vector<uint32_t>{0, 4}));
+  EXPECT_EQ(step.sample_rows[0].first, 0u);
+  EXPECT_EQ(step.sample_rows[0].count, 4u);
   EXPECT_EQ(step.batch.logit_rows.size(), 4u);
   EXPECT_EQ(guesses.last.history.size(), 4u);
   EXPECT_EQ(guesses.last.step_tokens, 1u);
@@ -512,7 +573,7 @@ TEST(SchedulerDrafts, TakeWhatNobodyElseWants) {
   Step step = scheduler.next_step(&guesses);
   EXPECT_EQ(counts(step), (std::vector<uint32_t>{7, 1}));  // the oldest first
   EXPECT_EQ(ids(step.samples), (std::vector<SequenceId>{1, 2}));
-  EXPECT_EQ(step.row_starts[1], 7u);
+  EXPECT_EQ(step.sample_rows[1].first, 7u);
   scheduler.abort_step();
   ASSERT_TRUE(scheduler.add(3, prompt_of(4, 60), {.answer_max = 2}));
   step = scheduler.next_step(&guesses);
