@@ -46,6 +46,7 @@ struct ChatLimits {
   uint32_t stop_string_bytes_max = 1024;
   uint32_t logit_biases_max = 1024;
   uint32_t top_logprobs_max = 20;
+  uint32_t prompt_logprobs_max = 65'536;  // tokens of a completion's prompts, once an answer
   uint32_t model_name_bytes_max = 512;
   // What is sure to have more tokens than so many contexts hold is refused without being tokenized;
   // of shorter ones the refusal says how many there are.

@@ -20,6 +20,7 @@ namespace hadal {
 struct ToolCall {
   std::string name;       // not empty
   std::string arguments;  // JSON, an object
+  bool cut = false;       // the answer ended before it: the arguments are the object's beginning
 };
 
 struct ToolCallDelta {

@@ -103,6 +103,19 @@ def test_a_call_that_must_be_made(client, choice):
         assert stream.get_final_message().content[-1].input == call.input
 
 
+def test_a_call_that_is_cut_off(client):
+    options = dict(tools=[WEATHER], tool_choice={"type": "any"})
+    for tokens in (2, 8, 12):
+        answer = ask(client, "What is the weather in Paris?", max_tokens=tokens, **options)
+        assert answer.stop_reason == "max_tokens" and [block.type for block in answer.content] == ["tool_use"]
+        with client.messages.stream(**fields("What is the weather in Paris?", max_tokens=tokens, **options)) as stream:
+            told = list(stream)
+            json_so_far = "".join(event.partial_json for event in told if event.type == "input_json")
+            final = stream.get_final_message()
+        assert final.stop_reason == "max_tokens" and [block.type for block in final.content] == ["tool_use"]
+        assert "tool_call" not in json_so_far and json_so_far[:1] in ("", "{")
+
+
 def test_a_tools_result_is_read_as_openais(server, client):
     messages = [{"role": "user", "content": "What is the weather in Paris?"},
                 {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "get_weather", "input": {"city": "Paris"}}]},

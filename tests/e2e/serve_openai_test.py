@@ -132,11 +132,56 @@ def test_completions(client, model):
     assert "return" in whole.choices[0].text
     probabilities = whole.choices[0].logprobs
     assert "".join(probabilities.tokens) == whole.choices[0].text and probabilities.text_offset[0] == 0
-    assert all(len(top) == 2 for top in probabilities.top_logprobs)
+    assert all(token in top and len(top) == 2 for token, top in zip(probabilities.tokens, probabilities.top_logprobs))
     streamed = client.completions.create(model=model, prompt="def add(a, b):", max_tokens=12, temperature=0, stream=True)
     assert "".join(chunk.choices[0].text for chunk in streamed if chunk.choices) == whole.choices[0].text
     echoed = client.completions.create(model=model, prompt="def add(a, b):", max_tokens=1, temperature=0, echo=True)
     assert echoed.choices[0].text.startswith("def add(a, b):")
+
+
+def scores(choice):
+    """Of the prompt's and the answer's tokens; each list is as long as the other."""
+    given = choice.logprobs
+    assert len(given.tokens) == len(given.token_logprobs) == len(given.top_logprobs) == len(given.text_offset)
+    assert "".join(given.tokens) == choice.text and given.token_logprobs[0] is None and given.top_logprobs[0] is None
+    for token, value, top, offset in list(zip(given.tokens, given.token_logprobs, given.top_logprobs, given.text_offset))[1:]:
+        assert choice.text[offset:offset + len(token)] == token and top[token] == value
+        assert 2 <= len(top) <= 3 and value <= max(top.values()) <= 0
+    return given.token_logprobs[1:]
+
+
+def test_a_prompt_is_scored(server, client, model):
+    # As lm-evaluation-harness does: what the model thinks of a text, as text or as tokens, without an answer or with one.
+    texts = ["The capital of France is Paris.", "The capital of France is cheese.", "春天来了"]
+    options = {"model": model, "temperature": 0, "echo": True, "logprobs": 2}
+
+    def ask_all(prompts, **more):
+        return client.completions.create(prompt=prompts, **options, **more)
+    alone = [ask_all(text, max_tokens=0) for text in texts]
+    assert all(a.usage.completion_tokens == 0 and a.choices[0].finish_reason == "length" for a in alone)
+    assert [a.choices[0].text for a in alone] == texts
+    expected = [scores(a.choices[0]) for a in alone]
+    assert sum(expected[0]) > sum(expected[1]) + 3, "Paris is no cheese"
+    again = ask_all(texts[0], max_tokens=0)
+    assert scores(again.choices[0]) == pytest.approx(expected[0], abs=0.2) and again.usage.prompt_tokens_details.cached_tokens == 0
+    together = ask_all(texts, max_tokens=1)
+    assert together.usage.completion_tokens == 3
+    for choice, mine in zip(together.choices, expected):
+        assert scores(choice)[:len(mine)] == pytest.approx(mine, abs=0.2)
+        assert len(choice.logprobs.tokens) == len(mine) + 2
+    tokens = server.ask("POST", "/tokenize", {"prompt": texts[0]})[2]["tokens"]
+    assert scores(ask_all(tokens, max_tokens=0).choices[0]) == pytest.approx(expected[0], abs=0.2)
+    streamed = {"tokens": [], "token_logprobs": [], "text_offset": []}
+    text = ""
+    for chunk in ask_all(texts[0], max_tokens=1, stream=True):
+        for choice in chunk.choices:
+            text += choice.text
+            for name, values in streamed.items():
+                values += getattr(choice.logprobs, name) if choice.logprobs else []
+    assert text == together.choices[0].text
+    assert streamed["tokens"] == together.choices[0].logprobs.tokens
+    assert streamed["text_offset"] == together.choices[0].logprobs.text_offset
+    assert streamed["token_logprobs"][1:-1] == pytest.approx(expected[0], abs=0.2)
 
 
 def test_several_prompts(client, model):
@@ -169,6 +214,26 @@ def test_a_call_that_must_be_made(client, model, choice):
     calls = [c for chunk in ask(client, model, "What is the weather in Paris?", tools=[WEATHER], tool_choice=choice, max_tokens=60, stream=True)
              for one in chunk.choices for c in one.delta.tool_calls or []]
     assert [c.function.arguments for c in calls] == [call.function.arguments] and calls[0].index == 0 and calls[0].id
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "get_weather"}}])
+def test_a_call_that_is_cut_off(client, model, choice):
+    options = {"tools": [WEATHER], "tool_choice": choice}
+    whole = ask(client, model, "What is the weather in Paris?", **options, max_tokens=60).choices[0].message.tool_calls[0].function.arguments
+    begun = set()
+    for tokens in range(1, 14):
+        answer = ask(client, model, "What is the weather in Paris?", **options, max_tokens=tokens).choices[0]
+        calls, text = [], ""
+        for chunk in ask(client, model, "What is the weather in Paris?", **options, max_tokens=tokens, stream=True):
+            for one in chunk.choices:
+                calls += one.delta.tool_calls or []
+                text += one.delta.content or ""
+        assert answer.finish_reason == "length" and not answer.message.content and not text
+        assert answer.message.tool_calls[0].function.name == calls[0].function.name == "get_weather"
+        arguments = answer.message.tool_calls[0].function.arguments
+        assert whole.startswith(arguments) and calls[0].function.arguments == arguments
+        begun.add(arguments)
+    assert "" in begun and len(begun) > 3
 
 
 def test_a_tools_answer_is_read(client, model):

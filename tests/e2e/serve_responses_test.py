@@ -98,6 +98,17 @@ def test_tools(client, choice):
     assert ask(client, conversation, tools=[WEATHER]).usage.input_tokens == as_chat.usage.prompt_tokens
 
 
+def test_a_call_that_is_cut_off(client):
+    def begin(**more):
+        return ask(client, "What is the weather in Paris?", tools=[WEATHER], tool_choice="required", max_output_tokens=16, **more)
+    response = begin(temperature=0)
+    assert response.status == "incomplete" and response.incomplete_details.reason == "max_output_tokens"
+    assert [(item.type, item.status, item.name) for item in response.output] == [("function_call", "incomplete", "get_weather")]
+    last = list(begin(temperature=0, stream=True))[-1]
+    assert last.type == "response.incomplete"
+    assert [(item.status, item.arguments) for item in last.response.output] == [("incomplete", response.output[0].arguments)]
+
+
 class Person(pydantic.BaseModel):
     name: str
     age: int

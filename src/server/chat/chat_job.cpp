@@ -23,6 +23,8 @@ GenerationOptions ChatJob::generation(const SamplingOptions& defaults) const {
   options.ignore_end = ignore_end;
   options.logit_bias = logit_bias;
   options.top_log_probabilities = top_logprobs;
+  options.prompt_log_probabilities = scores_prompts();
+  options.prompt_only = prompt_only;
   options.cache_salt = options.fairness_key = cache_salt;
   return options;
 }

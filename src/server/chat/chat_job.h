@@ -42,6 +42,8 @@ struct ChatJob {
   std::vector<LogitBias> logit_bias;
   std::optional<uint32_t> top_logprobs;  // none: no log probabilities
   bool ignore_end = false;
+  bool echo = false;  // prompts come back, with their tokens' log probabilities where asked for
+  bool prompt_only = false;  // no answer
 
   Thinking thinking = Thinking::kModelDefault;
   const char* thinking_field = "thinking";  // what the client calls it
@@ -51,6 +53,7 @@ struct ChatJob {
   uint64_t cache_salt = 0;                // and fairness key: who asks
   std::shared_ptr<RequestRecord> record;  // where its tokens are written down; null: nowhere
 
+  bool scores_prompts() const { return echo && top_logprobs; }
   // The model's own defaults with what the job says put over them.
   GenerationOptions generation(const SamplingOptions& defaults) const;
 };

@@ -8,10 +8,14 @@
 #include "server/chat/fields.h"
 #include "server/chat/job_prompt.h"
 #include "server/chat/tools.h"
+#include "server/limits.h"
 
 namespace hadal {
 
 namespace {
+
+// Log probabilities of a prompt are handed on so many at a time.
+constexpr size_t kPromptLogprobsTogether = 64;
 
 ChatFinish finish_of(const Answer& answer, size_t calls) {
   switch (answer.reason) {
@@ -30,25 +34,32 @@ ChatFinish finish_of(const Answer& answer, size_t calls) {
 // One choice's answer on its way to the reader. Keeps the run alive until its end.
 class ChatRun::ChoiceSink : public AnswerSink {
  public:
-  ChoiceSink(std::shared_ptr<ChatRun> run, uint32_t choice)
+  ChoiceSink(std::shared_ptr<ChatRun> run, uint32_t choice, const std::optional<PromptEcho>& echo)
       : run_(std::move(run)),
         choice_(choice),
         one_call_only_(run_->job_.one_call_only),
         tokenizer_(*run_->lease_->generator().tokenizer()) {
-    if (!run_->job_.tools.is_array()) return;
-    const std::string& source = run_->lease_->generator().chat_template_source();
-    if (!run_->must_call() || call_frame(source, "")) calls_.emplace(source);
+    if (echo && run_->job_.scores_prompts()) {
+      unwritten_ = echo->unwritten;
+      add_prompt_token({.chosen = {.token = echo->first}, .top = {}}).foretold = false;
+    }
+    if (!run_->job_.tools.is_array() || run_->must_call()) return;
+    calls_.emplace(run_->lease_->generator().chat_template_source());
+  }
+
+  void on_prompt_log_probabilities(const LogProbabilities& given) override {
+    add_prompt_token(given);
+    if (prompt_logprobs_.size() < kPromptLogprobsTogether) return;
+    run_->tell_delta(choice_, {.prompt_logprobs = std::exchange(prompt_logprobs_, {})});
   }
 
   void on_log_probabilities(const LogProbabilities& given, bool thinking) override {
-    if (thinking) return;
-    ChatTokenLogprobs& entry = logprobs_.emplace_back();
-    entry.chosen = named(given.chosen);
-    for (const TokenProbability& other : given.top) entry.top.push_back(named(other));
+    if (!thinking) logprobs_.push_back(named(given));
   }
 
   bool on_delta(const TextDelta& delta) override {
-    ChatDelta told{.thinking = delta.thinking};
+    ChatDelta told{.thinking = delta.thinking,
+                   .prompt_logprobs = std::exchange(prompt_logprobs_, {})};
     if (calls_) {
       take_calls(calls_->push(delta.answer), told);
     } else if (run_->must_call()) {
@@ -77,14 +88,13 @@ class ChatRun::ChoiceSink : public AnswerSink {
       return run->tell_error(
           {.kind = ErrorKind::kUnavailable, .message = "the answer was cancelled", .field = {}});
     }
-    ChatDelta rest;
+    ChatDelta rest{.prompt_logprobs = std::move(prompt_logprobs_)};
     if (calls_ && !enough_) take_calls(calls_->finish(), rest);
-    if (!calls_ && run->must_call()) {
-      if (auto call = read_call(call_text_)) {
+    if (run->must_call()) {
+      const std::string& source = run->lease_->generator().chat_template_source();
+      if (auto call = read_forced_call(run->job_, source, call_text_)) {
         rest.calls.push_back(std::move(*call));
         ++made_;
-      } else {
-        rest.text = std::move(call_text_);
       }
     }
     rest.logprobs = std::move(logprobs_);
@@ -96,6 +106,19 @@ class ChatRun::ChoiceSink : public AnswerSink {
   ChatLogprob named(const TokenProbability& given) const {
     return {.bytes = std::string(tokenizer_.token_bytes(given.token)),
             .log_probability = given.log_probability};
+  }
+  ChatTokenLogprobs named(const LogProbabilities& given) const {
+    ChatTokenLogprobs entry{.chosen = named(given.chosen), .top = {}};
+    entry.characters = characters_in(entry.chosen.bytes);
+    for (const TokenProbability& other : given.top) entry.top.push_back(named(other));
+    return entry;
+  }
+  ChatTokenLogprobs& add_prompt_token(const LogProbabilities& given) {
+    ChatTokenLogprobs& entry = prompt_logprobs_.emplace_back(named(given));
+    const size_t left_out = std::min(unwritten_, entry.characters);
+    entry.characters -= left_out;
+    unwritten_ -= left_out;
+    return entry;
   }
 
   bool tell(ChatDelta told) {
@@ -118,11 +141,12 @@ class ChatRun::ChoiceSink : public AnswerSink {
   const uint32_t choice_;
   const bool one_call_only_;
   const Tokenizer& tokenizer_;
-  std::optional<ToolCallStream> calls_;  // in the model's own form
-  std::string call_text_;                // where a call must be made, and the model has no form
-  std::vector<ChatTokenLogprobs> logprobs_;
-  size_t made_ = 0;      // calls
-  bool enough_ = false;  // the one call that was wanted is there
+  std::optional<ToolCallStream> calls_;  // where calls may be made
+  std::string call_text_;                // where one must be: all of the answer
+  std::vector<ChatTokenLogprobs> prompt_logprobs_, logprobs_;
+  size_t unwritten_ = 0;  // characters of the prompt's tokens to come (PromptEcho)
+  size_t made_ = 0;       // calls
+  bool enough_ = false;   // the one call that was wanted is there
 };
 
 ChatRun::ChatRun(ChatJob job, std::shared_ptr<ChatReader> reader)
@@ -181,10 +205,15 @@ RequestResult<void> ChatRun::submit_all() {
     tokens += static_cast<uint32_t>(question->prompt.tokens.size());
     questions.push_back(std::move(*question));
   }
+  if (auto checked = check_scores(questions); !checked) return checked;
+  ChatStart begun{.model = lease_->name(), .prompt_tokens = tokens, .echoed = {}};
+  for (const Question& question : questions) {
+    if (question.echo) begun.echoed.push_back(question.echo->text);
+  }
   {
     std::lock_guard lock(mutex_);
     if (over_) return {};
-    reader_->on_start({.model = lease_->name(), .prompt_tokens = tokens});
+    reader_->on_start(begun);
   }
   GenerationOptions options = job_.generation(lease_->sampling());
   if (!job_.seed) options.sampling.seed = std::random_device{}();
@@ -195,13 +224,29 @@ RequestResult<void> ChatRun::submit_all() {
   return {};
 }
 
+// What is told of prompts' tokens is held until it is sent.
+RequestResult<void> ChatRun::check_scores(const std::vector<Question>& questions) const {
+  if (!job_.scores_prompts()) return {};
+  uint64_t tokens = 0;
+  for (const Question& question : questions) tokens += question.prompt.tokens.size();
+  tokens *= job_.choices;
+  const uint32_t most = ChatLimits().prompt_logprobs_max;
+  if (tokens <= most) return {};
+  return refuse_field(
+      ErrorKind::kInvalid, "logprobs",
+      fmt::format("logprobs with echo are told of at most {} tokens of prompts in a "
+                  "request, each of n answers counted; this one has {}",
+                  most, tokens));
+}
+
 RequestResult<void> ChatRun::submit(Question& question, GenerationOptions options,
                                     uint32_t first_choice) {
   options.max_tokens = question.max_tokens;
   for (uint32_t i = 0; i < job_.choices; ++i) {
     options.mask = std::move(question.masks[i]);
-    auto id = lease_->submit(question.prompt, options,
-                             std::make_shared<ChoiceSink>(shared_from_this(), first_choice + i));
+    auto id = lease_->submit(
+        question.prompt, options,
+        std::make_shared<ChoiceSink>(shared_from_this(), first_choice + i, question.echo));
     if (!id) return tl::unexpected(id.error());
     ++options.sampling.seed;
     std::unique_lock lock(mutex_);
@@ -246,7 +291,12 @@ RequestResult<ChatRun::Question> ChatRun::make_question(size_t index) {
         .prompt_tokens = tokens,
         .context_tokens = *context});
   }
-  Question question{.prompt = std::move(*prompt), .max_tokens = job_.max_tokens, .masks = {}};
+  Question question{
+      .prompt = std::move(*prompt), .echo = {}, .max_tokens = job_.max_tokens, .masks = {}};
+  if (job_.echo && !question.prompt.tokens.empty()) {
+    question.echo =
+        echo_of(*lease_->generator().tokenizer(), job_.prompts[index], question.prompt.tokens);
+  }
   if (job_.context_most > 0) {
     const uint32_t room = *context - tokens;
     question.max_tokens = job_.max_tokens == 0 ? room : std::min(job_.max_tokens, room);

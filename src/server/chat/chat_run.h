@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "server/chat/chat_job.h"
+#include "server/chat/prompt_echo.h"
 #include "server/models/model_pool.h"
 #include "server/request_error.h"
 #include "text/tool_calls.h"
@@ -21,7 +22,8 @@ namespace hadal {
 
 struct ChatStart {
   std::string model;
-  uint32_t prompt_tokens = 0;  // of all prompts
+  uint32_t prompt_tokens = 0;            // of all prompts
+  std::vector<std::string> echoed = {};  // by prompt, where the job asks for it
 };
 
 struct ChatLogprob {
@@ -31,16 +33,20 @@ struct ChatLogprob {
 struct ChatTokenLogprobs {
   ChatLogprob chosen;
   std::vector<ChatLogprob> top;  // likeliest first
+  size_t characters = 0;         // of the text, that begin in it
+  bool foretold = true;          // false: a text's first token, of which nothing says how likely
 };
 
 // A piece of one choice's answer. Texts are whole UTF-8 characters.
 struct ChatDelta {
   std::string thinking, text;
   std::vector<ToolCall> calls;
+  std::vector<ChatTokenLogprobs> prompt_logprobs;  // before all else of the choice
   std::vector<ChatTokenLogprobs> logprobs;  // of tokens whose text is in this piece or comes soon
 
   bool empty() const {
-    return thinking.empty() && text.empty() && calls.empty() && logprobs.empty();
+    return thinking.empty() && text.empty() && calls.empty() && prompt_logprobs.empty() &&
+           logprobs.empty();
   }
 };
 
@@ -86,11 +92,13 @@ class ChatRun : public std::enable_shared_from_this<ChatRun> {
   // A prompt and what its answers are held to.
   struct Question {
     Prompt prompt;
+    std::optional<PromptEcho> echo;
     uint32_t max_tokens = 0;
     std::vector<std::shared_ptr<TokenMask>> masks;  // one an answer
   };
 
   RequestResult<void> submit_all();
+  RequestResult<void> check_scores(const std::vector<Question>& questions) const;
   RequestResult<void> submit(Question& question, GenerationOptions options, uint32_t first_choice);
   RequestResult<Question> make_question(size_t index);
   RequestResult<std::shared_ptr<TokenMask>> make_mask();

@@ -24,7 +24,13 @@ bool has_tool(const nlohmann::ordered_json& tools, const std::string& name);
 // template has it, or else as plain JSON: {"name": "...", "arguments": {...}}. job.tool_choice is
 // not kAuto.
 std::vector<GrammarPart> forced_calls(const ChatJob& job, std::string_view chat_template);
-// The call in such plain JSON. nullopt: it was cut off.
-std::optional<ToolCall> read_call(std::string_view answer);
+// The call that such an answer is. Where the answer ended too early, what there is of it: its
+// arguments as far as they came, none if not even they began. nullopt: it had not said yet what is
+// called.
+std::optional<ToolCall> read_forced_call(const ChatJob& job, std::string_view chat_template,
+                                         std::string_view answer);
+
+// A call's arguments as an object: of one that was cut, all members and entries that came whole.
+nlohmann::ordered_json arguments_of(const ToolCall& call);
 
 }  // namespace hadal

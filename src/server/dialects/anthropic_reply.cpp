@@ -1,6 +1,7 @@
 #include "server/dialects/anthropic_reply.h"
 
 #include "base/json.h"
+#include "server/chat/tools.h"
 #include "server/dialects/anthropic_errors.h"
 #include "server/dialects/wire.h"
 #include "server/http/event_stream.h"
@@ -80,12 +81,10 @@ class WholeReply : public AnthropicReply {
     if (!delta.thinking.empty()) append("thinking", shows_thinking_ ? delta.thinking : "");
     if (!delta.text.empty()) append("text", delta.text);
     for (const ToolCall& call : delta.calls) {
-      Json input = Json::parse(call.arguments, nullptr, false);
-      if (!input.is_object()) input = Json::object();
       content_.push_back({{"type", "tool_use"},
                           {"id", random_id("toolu_")},
                           {"name", call.name},
-                          {"input", std::move(input)}});
+                          {"input", arguments_of(call)}});
     }
     return true;
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/json.h"
+#include "server/chat/tools.h"
 #include "server/dialects/wire.h"
 
 namespace hadal {
@@ -65,11 +66,9 @@ class OllamaReply : public ChatReader {
  protected:
   Json line() const { return head(name_); }
   Json call_json(const ToolCall& call) {
-    Json arguments = Json::parse(call.arguments, nullptr, false);
-    if (!arguments.is_object()) arguments = Json::object();
     return {{"id", random_id("call_")},
             {"function",
-             {{"index", calls_++}, {"name", call.name}, {"arguments", std::move(arguments)}}}};
+             {{"index", calls_++}, {"name", call.name}, {"arguments", arguments_of(call)}}}};
   }
   void put_end(Json& body, const ChatUsage& usage) const {
     body["done"] = true;

@@ -48,14 +48,20 @@ Json completion_logprobs_json(std::span<const ChatTokenLogprobs> tokens, size_t 
                  {"text_offset", Json::array()}};
   for (const ChatTokenLogprobs& token : tokens) {
     result["tokens"].push_back(token.chosen.bytes);
-    result["token_logprobs"].push_back(finite(token.chosen.log_probability));
-    Json top = Json::object();
-    for (const ChatLogprob& other : token.top) {
-      top[other.bytes] = finite(other.log_probability);
-    }
-    result["top_logprobs"].push_back(std::move(top));
     result["text_offset"].push_back(offset);
-    offset += token.chosen.bytes.size();
+    offset += token.characters;
+    if (!token.foretold) {
+      result["token_logprobs"].push_back(nullptr);
+      result["top_logprobs"].push_back(nullptr);
+      continue;
+    }
+    result["token_logprobs"].push_back(finite(token.chosen.log_probability));
+    Json top = Json::object();  // of tokens that are spelled alike, the likeliest
+    for (const ChatLogprob& other : token.top) {
+      top.emplace(other.bytes, finite(other.log_probability));
+    }
+    top.emplace(token.chosen.bytes, finite(token.chosen.log_probability));
+    result["top_logprobs"].push_back(std::move(top));
   }
   return result;
 }

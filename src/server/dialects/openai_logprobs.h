@@ -10,7 +10,9 @@ namespace hadal {
 
 // Of chats and responses: a list of {"token", "logprob", "bytes", "top_logprobs"}.
 nlohmann::ordered_json token_logprobs_json(std::span<const ChatTokenLogprobs> tokens);
-// Of completions: lists beside each other. offset: of the first token in the text, in bytes.
+// Of completions: lists beside each other; a token that nothing foretold has nulls. Of each place
+// the likeliest tokens and the one that stands there, which may be one more. offset: of the first
+// token in the text, in characters.
 nlohmann::ordered_json completion_logprobs_json(std::span<const ChatTokenLogprobs> tokens,
                                                 size_t offset);
 

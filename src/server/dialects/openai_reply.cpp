@@ -40,14 +40,17 @@ class OpenAiReply : public ChatReader {
         logprobs_(request.logprobs),
         choices_each_(request.job.choices),
         choices_(chat_ ? choices_each_ : choices_each_ * request.job.prompts.size()),
-        echoed_(request.echo ? request.job.prompts : std::vector<PromptText>()),
+        scores_prompts_(request.job.scores_prompts()),
         exchange_(std::move(exchange)),
         id_(random_id(chat_ ? "chatcmpl-" : "cmpl-")),
         created_(std::chrono::duration_cast<std::chrono::seconds>(
                      std::chrono::system_clock::now().time_since_epoch())
                      .count()) {}
 
-  void on_start(const ChatStart& start) override { model_ = start.model; }
+  void on_start(const ChatStart& start) override {
+    model_ = start.model;
+    echoed_ = start.echoed;
+  }
 
  protected:
   Json head(const char* object) const {
@@ -64,19 +67,31 @@ class OpenAiReply : public ChatReader {
   // What stands in front of a choice's text.
   std::string echo(uint32_t choice) const {
     if (echoed_.empty()) return "";
-    return std::get<std::string>(echoed_[choice / choices_each_]);
+    return echoed_[choice / choices_each_];
+  }
+  // Where in that text and the answer's the tokens begin whose log probabilities are told.
+  size_t first_offset(uint32_t choice) const {
+    return scores_prompts_ ? 0 : characters_in(echo(choice));
   }
 
   const bool chat_, logprobs_;
   const size_t choices_each_, choices_;  // of a prompt, of all
-  const std::vector<PromptText> echoed_;
+  const bool scores_prompts_;
   const std::shared_ptr<Exchange> exchange_;
 
  private:
   const std::string id_;
   const int64_t created_;
   std::string model_;
+  std::vector<std::string> echoed_;  // by prompt
 };
+
+// All that a piece tells, the prompt's before the answer's.
+std::vector<ChatTokenLogprobs> all_logprobs(const ChatDelta& delta) {
+  std::vector<ChatTokenLogprobs> all = delta.prompt_logprobs;
+  all.insert(all.end(), delta.logprobs.begin(), delta.logprobs.end());
+  return all;
+}
 
 Json call_json(const ToolCall& call) {
   return {{"id", random_id("call_")},
@@ -94,7 +109,9 @@ class WholeReply : public OpenAiReply {
     answer.thinking += delta.thinking;
     answer.text += delta.text;
     for (const ToolCall& call : delta.calls) answer.calls.push_back(call_json(call));
-    answer.logprobs.insert(answer.logprobs.end(), delta.logprobs.begin(), delta.logprobs.end());
+    for (const auto* list : {&delta.prompt_logprobs, &delta.logprobs}) {
+      answer.logprobs.insert(answer.logprobs.end(), list->begin(), list->end());
+    }
     return true;
   }
 
@@ -135,7 +152,7 @@ class WholeReply : public OpenAiReply {
     } else {
       choice["text"] = echo(index) + answer.text;
     }
-    choice["logprobs"] = logprobs_json(answer.logprobs, echo(index).size());
+    choice["logprobs"] = logprobs_json(answer.logprobs, first_offset(index));
     choice["finish_reason"] = finish_word(answer.finish);
     return choice;
   }
@@ -161,8 +178,9 @@ class StreamedReply : public OpenAiReply {
 
   bool on_delta(uint32_t choice, const ChatDelta& delta) override {
     Choice& told = told_[choice];
-    const Json logprobs = logprobs_json(delta.logprobs, echo(choice).size() + told.bytes);
-    for (const ChatTokenLogprobs& token : delta.logprobs) told.bytes += token.chosen.bytes.size();
+    const std::vector<ChatTokenLogprobs> tokens = all_logprobs(delta);
+    const Json logprobs = logprobs_json(tokens, first_offset(choice) + told.characters);
+    for (const ChatTokenLogprobs& token : tokens) told.characters += token.characters;
     if (!chat_) return send_text(choice, delta.text, nullptr, logprobs);
     bool wanted = true;
     if (!delta.thinking.empty()) {
@@ -229,7 +247,7 @@ class StreamedReply : public OpenAiReply {
   const bool include_usage_;
   struct Choice {
     uint32_t calls = 0;
-    size_t bytes = 0;  // of the tokens whose log probabilities were told
+    size_t characters = 0;  // of the tokens whose log probabilities were told
   };
   std::vector<Choice> told_;
 };

@@ -208,6 +208,17 @@ RequestResult<void> set_max_tokens(OpenAiRequest& request, const Json& value) {
   return {};
 }
 
+// None at all: the prompt's own log probabilities are what is wanted, as a rule.
+RequestResult<void> set_completion_max_tokens(OpenAiRequest& request, const Json& value) {
+  request.job.max_tokens = static_cast<uint32_t>(value.get<double>());
+  request.job.prompt_only = request.job.max_tokens == 0;
+  return {};
+}
+RequestResult<void> set_echo(OpenAiRequest& request, const Json& value) {
+  request.job.echo = value.get<bool>();
+  return {};
+}
+
 // Fields that only some values of can be honoured.
 RequestResult<void> refuse_storing(OpenAiRequest&, const Json& value) {
   if (!value.get<bool>()) return {};
@@ -265,8 +276,8 @@ constexpr std::array kChatOnly = std::to_array<OpenAiField>({
 
 constexpr std::array kCompletionOnly = std::to_array<OpenAiField>({
     {{"prompt", FieldType::kAny, 0, 0, "OpenAiPrompt"}, set_prompt},
-    {{"max_tokens", FieldType::kWhole, 1, kTokensMax}, set_max_tokens},
-    {{"echo", FieldType::kBoolean}, set_flag<&OpenAiRequest::echo>},
+    {{"max_tokens", FieldType::kWhole, 0, kTokensMax}, set_completion_max_tokens},
+    {{"echo", FieldType::kBoolean}, set_echo},
     {{"logprobs", FieldType::kWhole, 0, 5}, set_completion_logprobs},
     {{"best_of", FieldType::kWhole, 1, 1}},
 });
@@ -340,9 +351,6 @@ RequestResult<OpenAiRequest> read_openai_completion(std::string_view body) {
   if (!request) return request;
   if (request->job.prompts.empty()) {
     return refuse_field(ErrorKind::kInvalid, "prompt", "the request has no prompt");
-  }
-  if (request->echo && !std::holds_alternative<std::string>(request->job.prompts.front())) {
-    return refuse_field(ErrorKind::kUnsupported, "echo", "echo: only a prompt of text is echoed");
   }
   request->job.parse_thinking = false;
   return request;

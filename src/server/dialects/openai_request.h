@@ -18,7 +18,6 @@ struct OpenAiRequest {
   bool chat = true;  // false: a completion
   bool stream = false;
   bool include_usage = false;  // in a stream, as its last event
-  bool echo = false;           // completions: the prompt in front of the answer
   bool logprobs = false;       // chat: wanted, as many beside them as job.top_logprobs says
 
   // Read when all else is: what they mean depends on other fields.

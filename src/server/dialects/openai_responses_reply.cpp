@@ -167,7 +167,7 @@ class ResponsesReply : public ChatReader {
     tell("response.function_call_arguments.done",
          place({{"name", call.name}, {"arguments", call.arguments}}));
     output_.back()["arguments"] = call.arguments;
-    output_.back()["status"] = "completed";
+    output_.back()["status"] = call.cut ? "incomplete" : "completed";
     tell_item("response.output_item.done");
   }
 

@@ -131,6 +131,13 @@ std::string TokenTrie::mark(std::string_view name) {
   return kMarkBegin + std::string(name) + kMarkEnd;
 }
 
+std::string TokenTrie::unmarked(std::string_view text) {
+  std::string result;
+  std::ranges::copy_if(text, std::back_inserter(result),
+                       [](char byte) { return byte != kMarkBegin && byte != kMarkEnd; });
+  return result;
+}
+
 std::string TokenTrie::spelled(std::string_view text) const {
   std::string result;
   while (!text.empty()) {

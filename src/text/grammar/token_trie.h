@@ -36,6 +36,8 @@ class TokenTrie {
   // How the token of this name stands in the tree and in a grammar, if it marks tool calls
   // (tool_calls.h): between bytes that no UTF-8 has, so that no other text can be taken for it.
   static std::string mark(std::string_view name);
+  // Text with such tokens as they are shown: by their names.
+  static std::string unmarked(std::string_view text);
   // A grammar's text for this vocabulary: marks that are no tokens of it are as their names.
   std::string spelled(std::string_view text) const;
 

@@ -91,6 +91,26 @@ TEST(AnthropicReply, OmittedThinkingIsEmpty) {
       gathered(told_events(told(make(true, false), tell_all_kinds)))["content"][0]["thinking"], "");
 }
 
+TEST(AnthropicReply, ACutCallSaysWhatCame) {
+  const auto tell = [](ChatReader& reader) {
+    reader.on_start({.model = "m"});
+    reader.on_delta(0, {.calls = {{.name = "f", .arguments = R"({"x": 1, "y": "a)", .cut = true}}});
+    reader.on_finish(0, ChatFinish::kLength, "");
+    reader.on_end({});
+  };
+  const Json message = Json::parse(told(make(false), tell));
+  EXPECT_EQ(message["stop_reason"], "max_tokens");
+  ASSERT_EQ(message["content"].size(), 1u);
+  EXPECT_EQ(message["content"][0]["input"].dump(), R"({"x":1})");
+  std::string json;
+  for (const auto& [name, data] : told_events(told(make(true), tell))) {
+    if (name != "content_block_delta") continue;
+    EXPECT_EQ(data["delta"]["type"], "input_json_delta");
+    json += data["delta"]["partial_json"].get<std::string>();
+  }
+  EXPECT_EQ(json, R"({"x": 1, "y": "a)");
+}
+
 TEST(AnthropicReply, WhyItEnds) {
   const std::pair<ChatFinish, const char*> kEnds[] = {{ChatFinish::kStop, "end_turn"},
                                                       {ChatFinish::kStopText, "stop_sequence"},

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <condition_variable>
 
 #include "device/registry.h"
@@ -36,12 +38,18 @@ class KeepingReader : public ChatReader {
  public:
   explicit KeepingReader(size_t wanted_pieces = SIZE_MAX) : wanted_pieces_(wanted_pieces) {}
 
-  void on_start(const ChatStart& start) override { add("start " + start.model); }
+  void on_start(const ChatStart& start) override {
+    echoed = start.echoed;
+    add("start " + start.model);
+  }
   bool on_delta(uint32_t choice, const ChatDelta& delta) override {
     std::lock_guard lock(mutex_);
     if (texts.size() <= choice) texts.resize(choice + 1);
     texts[choice] += delta.text;
     logprobs += delta.logprobs.size();
+    prompt_logprobs.resize(texts.size());
+    auto& of_prompt = prompt_logprobs[choice];
+    of_prompt.insert(of_prompt.end(), delta.prompt_logprobs.begin(), delta.prompt_logprobs.end());
     ++pieces_;
     changed_.notify_all();
     return pieces_ < wanted_pieces_;
@@ -71,6 +79,8 @@ class KeepingReader : public ChatReader {
   }
 
   std::vector<std::string> calls, texts;
+  std::vector<std::vector<ChatTokenLogprobs>> prompt_logprobs;
+  std::vector<std::string> echoed;
   size_t logprobs = 0;
   ChatUsage usage;
   RequestError error;
@@ -167,6 +177,84 @@ TEST(ChatRun, TellsInOrder) {
   EXPECT_EQ(reader->logprobs, 16u);
   EXPECT_EQ(reader->usage.answer_tokens, 16u);
   EXPECT_TRUE(becomes_idle(pool));
+}
+
+// Those of the logits that eval measures perplexity by; as text and as tokens, alone and together.
+TEST(ChatRun, LogProbabilitiesOfPrompts) {
+  const auto opened = open_tiny({.name = "tiny", .path = kModel});
+  ASSERT_TRUE(opened) << opened.error().message;
+  const Tokenizer& tokenizer = *opened->generator->tokenizer();
+  const std::vector<std::string> texts = {
+      "Once upon a time, there was a little girl named Lily. 深", "Lily"};
+  std::vector<std::vector<TokenId>> tokens;
+  std::vector<std::vector<double>> expected;
+  for (const std::string& text : texts) {
+    tokens.push_back(opened->generator->raw_prompt(text)->tokens);
+    const auto take = [&](uint32_t position, std::span<const float> logits) {
+      if (position + 1 == tokens.back().size()) return false;
+      double total = 0;
+      for (const float logit : logits) total += std::exp(double{logit});
+      const auto next = static_cast<size_t>(tokens.back()[position + 1]);
+      expected.back().push_back(double{logits[next]} - std::log(total));
+      return true;
+    };
+    expected.emplace_back();
+    ASSERT_TRUE(opened->generator->engine().score(tokens.back(), take));
+  }
+  ModelPool pool(tiny_pool());
+  for (const bool only : {true, false}) {
+    for (const bool as_tokens : {true, false}) {
+      ChatJob scored = job("", only ? 0 : 3);
+      scored.prompts.clear();
+      for (size_t i = 0; i < texts.size(); ++i) {
+        if (as_tokens) scored.prompts.emplace_back(tokens[i]);
+        if (!as_tokens) scored.prompts.emplace_back(texts[i]);
+      }
+      scored.echo = true;
+      scored.prompt_only = only;
+      scored.top_logprobs = 2;
+      const auto reader = std::make_shared<KeepingReader>();
+      ChatRun::start(pool, scored, reader);
+      ASSERT_TRUE(reader->wait());
+      ASSERT_EQ(reader->calls.back(), "end") << reader->error.message;
+      ASSERT_EQ(reader->prompt_logprobs.size(), 2u);
+      for (size_t i = 0; i < texts.size(); ++i) {
+        const auto& given = reader->prompt_logprobs[i];
+        ASSERT_EQ(given.size(), tokens[i].size());
+        EXPECT_FALSE(given[0].foretold);
+        size_t characters = 0;
+        for (size_t k = 0; k < given.size(); ++k) {
+          EXPECT_EQ(given[k].chosen.bytes, tokenizer.token_bytes(tokens[i][k]));
+          characters += given[k].characters;
+          if (k == 0) continue;
+          EXPECT_TRUE(given[k].foretold);
+          EXPECT_EQ(given[k].top.size(), 2u);
+          EXPECT_NEAR(given[k].chosen.log_probability, expected[i][k - 1], 0.02) << i << ", " << k;
+        }
+        EXPECT_EQ(characters, characters_in(reader->echoed[i]));
+        if (!as_tokens) {
+          EXPECT_EQ(reader->echoed[i], texts[i]);
+        }
+        EXPECT_EQ(reader->texts[i].empty(), only);
+      }
+      EXPECT_EQ(reader->usage.answer_tokens, only ? 0u : 6u);
+      EXPECT_EQ(reader->usage.cached_tokens, 0u);
+      EXPECT_EQ(std::ranges::count(reader->calls, "finish 0 2"), 1) << "its length ends it";
+    }
+  }
+
+  ModelPoolOptions wide = tiny_pool();
+  wide.answers_max = 512;
+  ModelPool wide_pool(wide);
+  ChatJob many = job("", 0);
+  many.prompts.assign(128, std::vector<TokenId>(200, 5));
+  many.choices = 3;
+  many.echo = many.prompt_only = true;
+  many.top_logprobs = 0;
+  const auto reader = std::make_shared<KeepingReader>();
+  ChatRun::start(wide_pool, many, reader);
+  ASSERT_TRUE(reader->wait());
+  EXPECT_EQ(reader->error.field, "logprobs") << reader->error.message;
 }
 
 // Each prompt's answers are those it gets alone, one prompt's behind the other's.

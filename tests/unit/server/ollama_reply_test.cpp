@@ -60,6 +60,24 @@ TEST(OllamaReply, AStreamIsTheWholeAnswerInLines) {
   }
 }
 
+TEST(OllamaReply, ACutCallHasWhatCameWhole) {
+  for (const bool stream : {false, true}) {
+    const std::string body = told(make(true, stream), [](ChatReader& reader) {
+      reader.on_start({.model = "m"});
+      reader.on_delta(0,
+                      {.calls = {{.name = "f", .arguments = R"({"x": 1, "y": "a)", .cut = true}}});
+      reader.on_finish(0, ChatFinish::kLength, "");
+      reader.on_end({});
+    });
+    const Json first = Json::parse(body.substr(0, body.find('\n')));
+    const Json& call = first["message"]["tool_calls"][0]["function"];
+    EXPECT_EQ(call["name"], "f");
+    EXPECT_EQ(call["arguments"].dump(), R"({"x":1})");
+    EXPECT_EQ(first["message"]["content"], "");
+    EXPECT_NE(body.find(R"("done_reason":"length")"), std::string::npos);
+  }
+}
+
 TEST(OllamaReply, ErrorsAndLengths) {
   const auto late = [](ChatReader& reader) {
     reader.on_start({});

@@ -239,15 +239,77 @@ TEST(OpenAiRequest, PastCallsAreShapedAsTheTemplateWants) {
   }
 }
 
+// Wherever it is cut off: whole, or as much of a call as there is, or nothing; never anything else.
 TEST(Tools, ACallThatMustBeMadeIsRead) {
-  const auto call = read_call(R"({"name": "f", "arguments": {"x": 1}})");
-  ASSERT_TRUE(call);
-  EXPECT_EQ(call->name, "f");
-  EXPECT_EQ(call->arguments, R"({"x":1})");
-  for (const char* text : {"", "{", "[]", R"({"name": "f"})", R"({"name": 3, "arguments": {}})",
-                           R"({"name": "f", "arguments": {"x")"}) {
-    EXPECT_FALSE(read_call(text)) << text;
+  ChatJob job;
+  job.tools = Json::parse(R"([{"function": {"name": "f"}}, {"function": {"name": "fg"}}])");
+  job.tool_choice = ChatJob::ToolChoice::kRequired;
+  ChatJob named = job;
+  named.tool_choice = ChatJob::ToolChoice::kNamed;
+  named.named_tool = "fg";
+  const std::string arguments = R"({"x": {"a": "}\"]", "b": [1, 2]}, "y": null})";
+  for (const char* form :
+       {"", "<tool_call>", "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁begin｜> ```json"}) {
+    const auto parts = forced_calls(named, form);
+    ASSERT_EQ(parts.size(), 1u);
+    const std::string before = TokenTrie::unmarked(parts[0].before);
+    const std::string answer = before + arguments + TokenTrie::unmarked(parts[0].behind);
+    const auto whole = read_forced_call(job, form, answer);
+    ASSERT_TRUE(whole) << answer;
+    EXPECT_EQ(whole->name, "fg");
+    EXPECT_EQ(Json::parse(whole->arguments), Json::parse(arguments));
+    EXPECT_FALSE(whole->cut);
+    for (size_t size = 0; size < answer.size(); ++size) {
+      const std::string begun = answer.substr(0, size);
+      const auto call = read_forced_call(named, form, begun);
+      ASSERT_EQ(call.has_value(), size > 0) << begun;
+      if (!call) continue;
+      EXPECT_TRUE(call->cut) << begun;
+      EXPECT_EQ(call->name, "fg");
+      EXPECT_EQ(call->arguments,
+                size < before.size() ? "" : arguments.substr(0, size - before.size()))
+          << begun;
+      // Of two, the name must have come.
+      const auto either = read_forced_call(job, form, begun);
+      if (size >= before.size()) {
+        ASSERT_TRUE(either) << begun;
+      }
+      if (either) {
+        EXPECT_EQ(either->name, "fg") << begun;
+      }
+      if (size < before.find("fg") + 2) {
+        EXPECT_FALSE(either) << begun;
+      }
+    }
   }
+}
+
+TEST(Tools, OfCutArgumentsWhatCameWholeIsAnObject) {
+  const struct {
+    const char *begun, *is;
+  } kCases[] = {
+      {"", "{}"},
+      {"{", "{}"},
+      {R"({"ci)", "{}"},
+      {R"({"city")", "{}"},
+      {R"({"city": )", "{}"},
+      {R"({"city": "Par)", "{}"},
+      {R"({"city": "Par\)", "{}"},
+      {R"({"city": "Paris")", R"({"city":"Paris"})"},
+      {R"({"city": "a\"b,}", "n": 1)", R"({"city":"a\"b,}"})"},
+      {R"({"n": 12,)", R"({"n":12})"},
+      {R"({"n": 12, "m": tr)", R"({"n":12})"},
+      {R"({"list": [1, 2)", R"({"list":[1]})"},
+      {R"({"list": ["a", {"b": [], "c": {"d")", R"({"list":["a",{"b":[],"c":{}}]})"},
+      {R"({"a": {"b": 1}, "c")", R"({"a":{"b":1}})"},
+      {"}]", "{}"},
+      {R"("x")", "{}"},
+  };
+  for (const auto& [begun, is] : kCases) {
+    EXPECT_EQ(arguments_of({.name = "f", .arguments = begun, .cut = true}).dump(), is) << begun;
+  }
+  EXPECT_EQ(arguments_of({.name = "f", .arguments = R"({"a": 1})"}).dump(), R"({"a":1})");
+  EXPECT_EQ(arguments_of({.name = "f", .arguments = "3"}).dump(), "{}");
 }
 
 TEST(OpenAiRequest, StopStringsAreBounded) {
@@ -303,6 +365,13 @@ TEST(OpenAiRequest, MessagesAreChecked) {
 TEST(OpenAiRequest, ReadsACompletion) {
   const auto request = read_openai_completion(R"({"prompt": "Once", "echo": true})");
   ASSERT_TRUE(request) << request.error().message;
+  EXPECT_TRUE(request->job.echo);
+  EXPECT_FALSE(request->job.scores_prompts() || request->job.prompt_only);
+  const auto scored =
+      read_openai_completion(R"({"prompt": [1], "echo": true, "logprobs": 0, "max_tokens": 0})");
+  ASSERT_TRUE(scored) << scored.error().message;
+  EXPECT_TRUE(scored->job.scores_prompts() && scored->job.prompt_only);
+  EXPECT_EQ(read_with("max_tokens", "0").error().field, "max_tokens") << "a chat is to be answered";
   EXPECT_EQ(request->job.prompts, std::vector<PromptText>{"Once"});
   EXPECT_FALSE(request->chat);
   EXPECT_FALSE(request->job.messages);
@@ -316,7 +385,6 @@ TEST(OpenAiRequest, ReadsACompletion) {
   EXPECT_TRUE(read_openai_completion(many.dump()));
   many["prompt"].push_back("a");
   EXPECT_EQ(read_openai_completion(many.dump()).error().field, "prompt");
-  EXPECT_EQ(read_openai_completion(R"({"prompt": [1], "echo": true})").error().field, "echo");
   for (const char* prompt : {"\"\"", "[]", "[-1]", "[1.5]", "[\"a\", \"\"]", "[4294967296]", "{}",
                              "3", "null", "[[]]", "[[\"a\", 1]]"}) {
     EXPECT_FALSE(read_openai_completion(fmt::format(R"({{"prompt": {}}})", prompt))) << prompt;

@@ -108,6 +108,24 @@ TEST(ResponsesReply, ACutAnswerIsIncomplete) {
   EXPECT_EQ(events.back().data["response"]["status"], "incomplete");
 }
 
+TEST(ResponsesReply, ACutCallIsIncomplete) {
+  for (const bool stream : {false, true}) {
+    const std::string body = body_of(stream ? kStreamed : kPlain, [](ChatReader& reader) {
+      reader.on_start({.model = "m"});
+      reader.on_delta(0, {.calls = {{.name = "f", .arguments = R"({"x": "a)", .cut = true}}});
+      reader.on_finish(0, ChatFinish::kLength, "");
+      reader.on_end({});
+    });
+    const Json response = stream ? told_events(body).back().data["response"] : Json::parse(body);
+    EXPECT_EQ(response["status"], "incomplete");
+    ASSERT_EQ(response["output"].size(), 1u);
+    const Json& call = response["output"][0];
+    EXPECT_EQ(call["type"], "function_call");
+    EXPECT_EQ(call["status"], "incomplete");
+    EXPECT_EQ(call["arguments"], R"({"x": "a)");
+  }
+}
+
 TEST(ResponsesReply, AnEmptyAnswerIsAMessageStill) {
   const Json body = Json::parse(body_of(kPlain, [](ChatReader& reader) {
     reader.on_start({.model = "m"});
