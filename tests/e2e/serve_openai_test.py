@@ -221,7 +221,7 @@ def test_a_call_that_is_cut_off(client, model, choice):
     options = {"tools": [WEATHER], "tool_choice": choice}
     whole = ask(client, model, "What is the weather in Paris?", **options, max_tokens=60).choices[0].message.tool_calls[0].function.arguments
     begun = set()
-    for tokens in range(1, 14):
+    for tokens in (2, 13, 15):
         answer = ask(client, model, "What is the weather in Paris?", **options, max_tokens=tokens).choices[0]
         calls, text = [], ""
         for chunk in ask(client, model, "What is the weather in Paris?", **options, max_tokens=tokens, stream=True):
@@ -233,7 +233,7 @@ def test_a_call_that_is_cut_off(client, model, choice):
         arguments = answer.message.tool_calls[0].function.arguments
         assert whole.startswith(arguments) and calls[0].function.arguments == arguments
         begun.add(arguments)
-    assert "" in begun and len(begun) > 3
+    assert "" in begun and len(begun) == 3
 
 
 def test_a_tools_answer_is_read(client, model):

@@ -116,9 +116,11 @@ def test_a_call_that_must_be_made(server, client, claude):
         "type": "object", "properties": {"city": {"$ref": "#/$defs/name"}}, "required": ["city"], "$defs": {"name": {"const": "Paris"}}}}
     tools = [{"type": "function", "function": nested}]
     assert calls(chat(client, WEATHER, tools=tools, tool_choice="required").choices[0]) == [("get_weather", {"city": "Paris"})]
-    # What was cut off is no call.
+    # What was cut off comes as far as it got, and never as text.
     cut = chat(client, WEATHER, tools=tools, tool_choice="required", max_tokens=2).choices[0]
-    assert not cut.message.tool_calls and cut.finish_reason == "length"
+    assert cut.finish_reason == "length" and not cut.message.content
+    assert [call.function.name for call in cut.message.tool_calls] == ["get_weather"]
+    assert '{"city": "Paris"}'.startswith(cut.message.tool_calls[0].function.arguments)
     given = [{"name": "get_time", "input_schema": no_time["parameters"]}]
     used = claude.messages.create(model=MODEL, max_tokens=100, messages=WEATHER, tools=given, tool_choice={"type": "any"})
     assert [(block.type, block.name, block.input) for block in used.content] == [("tool_use", "get_time", {})]
