@@ -400,6 +400,12 @@ Result<PulledModel> pull_from_catalogue(const Catalogue::Found& found, const Hub
   return fail("{}", trouble);
 }
 
+// Names of hubs and of the catalogue begin with a letter or digit, and end in no file's ending.
+bool is_meant_as_path(std::string_view name) {
+  return name.starts_with('/') || name.starts_with("./") || name.starts_with("../") ||
+         name.starts_with('~') || name.ends_with(".gguf") || name.ends_with(".safetensors");
+}
+
 }  // namespace
 
 Result<PulledModel> pull_model(const std::string& name, const HubOptions& options,
@@ -429,6 +435,10 @@ Result<PulledModel> pull_model(const std::string& name, const HubOptions& option
   }
   std::error_code error;
   if (fs::exists(name, error)) return adopt(name, options);
+  if (is_meant_as_path(name)) {
+    const fs::path whole = fs::absolute(name, error).lexically_normal();
+    return fail("there is no file or folder {}", shown(error ? name : whole.string()));
+  }
   const std::vector<std::string> similar = catalogue.similar(name);
   return fail(
       "no model {} is known{}. `hadal list --available` shows the names; hf:OWNER/REPO, "

@@ -184,6 +184,13 @@ def test_paths_are_remembered_where_they_lie(pull, tmp_path):
     pull.fails("pull", tmp_path / "notes", says="no model")
 
 
+def test_a_path_that_is_not_there_is_called_one(pull, tmp_path):
+    for path in "./nope.gguf", "nope.gguf", "a/nope.gguf", str(tmp_path / "nope"), "../nope":
+        text = pull.fails("pull", path, says=["there is no file or folder", "nope"])
+        assert "hf:" not in text and "list --available" not in text, text
+    pull.fails("pull", "nope", says="list --available")
+
+
 def test_catalogue_of_the_user(pull, hub, tiny):
     pull.home.mkdir()
     (pull.home / "catalogue.json").write_text(json.dumps({"version": 1, "models": [
