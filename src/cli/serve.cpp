@@ -273,7 +273,8 @@ Command add_serve(CLI::App& application, CommandContext& context) {
   command->app = app;
   app->add_option("model", command->models,
                   "Names or paths as `hadal run` takes them; the first is loaded at once, the "
-                  "others\nwhen they are asked for. Without any: all models on this machine");
+                  "others\nwhen they are asked for; of different names. Without any: all models on "
+                  "this machine");
   app->add_option("--host", command->host, "The address to listen on")
       ->envname("HADAL_HOST")
       ->type_name("ADDRESS")
