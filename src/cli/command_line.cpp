@@ -192,9 +192,11 @@ Result<std::unique_ptr<Generator>> open_model(CommandContext& context, const Mod
   generator.engine.speculation = options.speculation;
   const std::string what = fmt::format("loading {}", path.filename().string());
   generator.engine.progress = [&](const LoadProgress& progress) {
-    if (progress.bytes_total == 0) return;
+    if (load.stop && *load.stop) return false;
+    if (progress.bytes_total == 0) return true;
     context.terminal.progress(
         what, static_cast<double>(progress.bytes_done) / static_cast<double>(progress.bytes_total));
+    return true;
   };
   auto opened = Generator::open(path, std::move(devices), generator);
   context.terminal.clear_progress();

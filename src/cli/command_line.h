@@ -2,6 +2,7 @@
 // what to do), 2 (usage).
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -50,6 +51,7 @@ struct EngineLoad {
   uint32_t step_tokens_max = 512, sequences_max = 1, waiting_max = 1024;
   double target_itl_ms = 0;
   bool embeddings = false;
+  std::shared_ptr<const std::atomic<bool>> stop;  // once it is set a load gives up; null: none does
 };
 
 // Resolves the name, opens devices and model with a progress bar, prints the model's warnings.

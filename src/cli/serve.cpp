@@ -10,6 +10,7 @@
 #include "cli/models_here.h"
 #include "cli/pull_model.h"
 #include "cli/sampling_options.h"
+#include "cli/serve_greeting.h"
 #include "server/sandbox/sandbox.h"
 #include "server/server.h"
 
@@ -69,13 +70,21 @@ Result<ModelPoolOptions> find_models(CommandContext& context, const ServeCommand
     HADAL_TRY(const std::filesystem::path path, find_or_pull(context, model));
     pool.models.push_back(entry_of(served_name(model, path), path));
   }
+  HADAL_TRY_VOID(check_model_names(pool.models));
   if (!pool.models.empty()) {
     pool.default_model = pool.models.front().name;
     return pool;
   }
   HADAL_TRY(const std::vector<ModelHere> here, models_here(context));
   for (const ModelHere& model : here) {
-    if (model.complete) pool.models.push_back(entry_of(model.name, model.path));
+    if (!model.complete) continue;
+    const auto same = std::ranges::find(pool.models, model.name, &ModelEntry::name);
+    if (same == pool.models.end()) {
+      pool.models.push_back(entry_of(model.name, model.path));
+    } else if (same->path != model.path) {
+      context.terminal.warn(fmt::format("{} is not served: {} has the same name, {}", model.path,
+                                        same->path, model.name));
+    }
   }
   if (pool.models.empty()) {
     return fail(
@@ -92,7 +101,8 @@ Result<ModelPoolOptions> find_models(CommandContext& context, const ServeCommand
 }
 
 Result<OpenedModel> open_served(CommandContext& context, const ServeCommand& command,
-                                const ModelEntry& entry) {
+                                const ModelEntry& entry,
+                                std::shared_ptr<const std::atomic<bool>> stop) {
   ModelOptions options = command.model;
   options.model = entry.path;
   HADAL_TRY(auto generator, open_model(context, options, {},
@@ -100,28 +110,39 @@ Result<OpenedModel> open_served(CommandContext& context, const ServeCommand& com
                                         .sequences_max = command.parallel,
                                         .waiting_max = command.parallel + command.queue,
                                         .target_itl_ms = command.target_itl_ms,
-                                        .embeddings = true}));
+                                        .embeddings = true,
+                                        .stop = std::move(stop)}));
   if (generator->tokenizer() == nullptr) {
     return fail("{} has no tokenizer, so it cannot read or write text", entry.name);
   }
   const EngineInfo& info = generator->engine().info();
   context.terminal.say(
       fmt::format("{} is loaded: {} tokens of context each for up to {} answers at once",
-                  entry.name, info.context_tokens, info.sequences_max));
+                  without_controls(entry.name), info.context_tokens, info.sequences_max));
   const SamplingOptions sampling = advised_sampling(context, *generator);
   return OpenedModel{.generator = std::move(generator), .sampling = sampling};
 }
 
-void greet(CommandContext& context, const Server& server, const std::string& model) {
-  const std::string address = server.http().address();
-  context.terminal.say(fmt::format(
-      "hadal serves at {} (Ctrl-C ends): a page for the browser, and the clients of OpenAI (/v1), "
-      "Anthropic and Ollama",
-      address));
-  context.terminal.notice(fmt::format(
-      "Try:\n  curl {}/v1/chat/completions -d '{{\"model\": \"{}\", \"messages\": [{{\"role\": "
-      "\"user\", \"content\": \"Hello!\"}}]}}'\n",
-      address, model));
+// What a client does with the server's certificate who asks by the address that greets.
+CurlTrust trust_of(const TlsContext& tls, const HttpServer& http) {
+  if (!tls) return CurlTrust::kNoTls;
+  return proves_itself(tls, http.address_host()) ? CurlTrust::kFile : CurlTrust::kUnproven;
+}
+
+Greeting greeting_of(const ServeCommand& command, const HttpServer& http, const TlsContext& tls,
+                     bool keys, const std::string& model) {
+  Greeting greeting{.address = http.address(),
+                    .other_machines = http.at_all_addresses(),
+                    .model = model,
+                    .keys = keys,
+                    .trust = trust_of(tls, http)};
+  if (tls) greeting.certificate = std::filesystem::absolute(command.tls_certificate).string();
+  return greeting;
+}
+
+void greet(CommandContext& context, const Greeting& greeting) {
+  context.terminal.say(greeting_line(greeting));
+  context.terminal.notice(try_lines(greeting));
 }
 
 // What a person should know who lets other machines ask.
@@ -185,12 +206,24 @@ void add_readable(std::vector<std::filesystem::path>& readable,
   }
 }
 
+// A home that cannot be made (there may be no place to write) holds no keys; one that is something
+// else than a folder is a mistake, and serving without keys would hide it.
+Status make_home(const std::filesystem::path& home) {
+  std::error_code error;
+  std::filesystem::create_directories(home, error);
+  if (error == std::errc::not_a_directory || error == std::errc::file_exists) {
+    return fail(
+        "hadal's home, {}, is no folder and cannot become one, so there can be neither keys nor "
+        "models in it; HADAL_HOME names another one",
+        home.string());
+  }
+  return {};
+}
+
 // Before there are threads, which would stay outside of it.
 void give_up_what_is_not_needed(CommandContext& context, const ServeCommand& command,
                                 const ModelPoolOptions& models) {
   if (command.no_sandbox) return;
-  std::error_code ignored;  // a home that cannot be made holds no keys either
-  std::filesystem::create_directories(context.environment.home, ignored);
   SandboxOptions options{.readable = {context.environment.home}};
   for (const ModelEntry& model : models.models) add_readable(options.readable, model.path);
   for (const std::string& file : {command.tls_certificate, command.tls_key}) {
@@ -209,6 +242,7 @@ Status serve(CommandContext& context, ServeCommand& command) {
   if (!command.config.empty()) {
     HADAL_TRY_VOID(apply_json_options(*command.app, command.config));
   }
+  HADAL_TRY_VOID(make_home(context.environment.home));
   raise_descriptor_limit();
   // Whoever read its notes may end, and a file may grow no more; the server goes on.
   std::signal(SIGPIPE, SIG_IGN);
@@ -217,8 +251,9 @@ Status serve(CommandContext& context, ServeCommand& command) {
   HADAL_TRY(options.models, find_models(context, command));
   options.models.answers_max = command.parallel + command.queue;
   options.models.waiting_max = command.queue;
-  options.models.open = [&](const ModelEntry& entry) {
-    return open_served(context, command, entry);
+  options.models.stop = std::make_shared<std::atomic<bool>>(false);
+  options.models.open = [&, stop = options.models.stop](const ModelEntry& entry) {
+    return open_served(context, command, entry, stop);
   };
   // Who names a model means it to stay.
   const int64_t keep_alive = command.keep_alive != 0  ? command.keep_alive
@@ -230,6 +265,7 @@ Status serve(CommandContext& context, ServeCommand& command) {
   options.hosts.names = command.allowed_hosts;
   options.hosts.origins = command.allowed_origins;
   options.keys = key_file(context.environment);
+  options.on_keys = [&context](const std::string& what) { context.terminal.warn(what); };
   options.open_to_all = command.open_to_all;
   options.http.host = command.host;
   options.http.port = command.port;
@@ -241,7 +277,8 @@ Status serve(CommandContext& context, ServeCommand& command) {
   const std::string shown = options.models.default_model.empty()
                                 ? options.models.models.front().name
                                 : options.models.default_model;
-  HADAL_TRY(options.http.tls, read_tls(context, command));
+  HADAL_TRY(const TlsContext tls, read_tls(context, command));
+  options.http.tls = tls;
   HADAL_TRY(options.log, open_log(context, command));
   HttpServer* http = nullptr;
   // In a terminal without anything to read again it means what it always did: the terminal is gone.
@@ -253,10 +290,19 @@ Status serve(CommandContext& context, ServeCommand& command) {
     if (log) log->reopen();
   };
   give_up_what_is_not_needed(context, command, options.models);
+  Greeting greeting;
+  options.on_ready = [&] { greet(context, greeting); };
+  const bool loads_first = options.preload;
   HADAL_TRY(const auto server, Server::open(std::move(options)));
   http = &server->http();
-  greet(context, *server, shown);
-  warn_of_others(context, command, server->keys_needed());
+  const bool keys = server->keys_needed();
+  greeting = greeting_of(command, *http, tls, keys, shown);
+  warn_of_others(context, command, keys);
+  if (loads_first) {
+    context.terminal.say(
+        fmt::format("port {} of {} is bound; loading {} (/health tells when it answers)",
+                    http->port(), command.host, without_controls(shown)));
+  }
   return server->run();
 }
 
@@ -285,8 +331,8 @@ Command add_serve(CLI::App& application, CommandContext& context) {
       ->type_name("N")
       ->capture_default_str();
   app->add_option("--config", command->config,
-                  "A JSON file of these options by their long names, e.g. {\"port\": 9000};\n"
-                  "flags and environment count for more")
+                  "A JSON file of these options by their long names and of their types, e.g.\n"
+                  "{\"port\": 9000, \"open\": true}; flags and environment count for more")
       ->envname("HADAL_CONFIG")
       ->type_name("FILE");
   add_model_options(*app, command->model);
@@ -317,8 +363,10 @@ Command add_serve(CLI::App& application, CommandContext& context) {
       ->envname("HADAL_KEEP_ALIVE")
       ->check(CLI::Range(-1, 31'536'000).description(""))
       ->type_name("S");
-  app->add_option("--drain", command->drain_seconds,
-                  "Seconds that answers under way may take when the server is ended")
+  app->add_option(
+         "--drain", command->drain_seconds,
+         "Seconds that answers under way may take when the server is ended; then they are cut\n"
+         "off, and the exit status is 1")
       ->envname("HADAL_DRAIN")
       ->check(CLI::Range(0, 86'400).description(""))
       ->type_name("S")

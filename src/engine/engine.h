@@ -52,7 +52,7 @@ struct EngineOptions {
   double target_itl_ms = 0;
   bool embeddings = false;             // Request::embedding may be asked for: costs memory
   std::vector<uint32_t> layer_splits;  // plan/placement: layers over several devices
-  std::function<void(const LoadProgress&)> progress;
+  std::function<bool(const LoadProgress&)> progress;  // false: no longer wanted, the load ends
 };
 
 // One matrix of the weights, or a stack of experts of which each token is sent to some.

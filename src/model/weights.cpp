@@ -135,7 +135,7 @@ Result<Weights::Entry> Weights::load_one(const TensorSpec& spec,
 
 Result<Weights> Weights::load(const Manifest& manifest, const ModelFile& file,
                               std::span<Device* const> devices,
-                              const std::function<void(const LoadProgress&)>& progress) {
+                              const std::function<bool(const LoadProgress&)>& progress) {
   CHECK(devices.size() == manifest.size());
   const TensorIndex& tensors = file.tensors();
   if (Status checked = check_tensors(manifest, tensors); !checked) {
@@ -177,7 +177,7 @@ Result<Weights> Weights::load(const Manifest& manifest, const ModelFile& file,
     }
     weights.views_[{spec.role, spec.layer}] = view;
     for (const TensorInfo* info : infos) done.bytes_done += info->data.size();
-    if (progress) progress(done);
+    if (progress && !progress(done)) return fail("{}: no longer wanted", file.path().string());
   }
   return weights;
 }

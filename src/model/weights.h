@@ -30,10 +30,11 @@ class Weights {
  public:
   // devices: one for each entry of the manifest; all of a layer on one (CHECKed). A tensor listed
   // twice on one device is uploaded once. The file must outlive the weights (devices may use its
-  // mapping). Errors: those of check_tensors, a type its device declines, and what the device says.
+  // mapping). progress: after each tensor; false: the load is no longer wanted. Errors: those of
+  // check_tensors, a type its device declines, what the device says, a load that was given up.
   static Result<Weights> load(const Manifest& manifest, const ModelFile& file,
                               std::span<Device* const> devices,
-                              const std::function<void(const LoadProgress&)>& progress = {});
+                              const std::function<bool(const LoadProgress&)>& progress = {});
 
   // An empty Weight where the file has none (a bias the model lacks).
   const Weight& get(Role role, int16_t layer = kNoLayer) const;

@@ -28,7 +28,8 @@ std::vector<Route> health_routes(const ModelPool& pool, std::function<bool()> dr
                           std::shared_ptr<Exchange> exchange) { exchange->reply(health(pool)); },
        .about = {.group = "Server",
                  .summary = "Whether it can answer; 503 while its model loads or after that failed",
-                 .reply = "Health"}},
+                 .reply = "Health"},
+       .while_ending = true},
       {.method = "GET",
        .path = "/ready",
        .access = Access::kOpen,
@@ -39,7 +40,8 @@ std::vector<Route> health_routes(const ModelPool& pool, std::function<bool()> dr
            },
        .about = {.group = "Server",
                  .summary = "As /health, and 503 as soon as the server begins to end",
-                 .reply = "Health"}},
+                 .reply = "Health"},
+       .while_ending = true},
   };
 }
 

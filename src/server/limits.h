@@ -26,8 +26,9 @@ struct HttpLimits {
   // some 100 KiB: the oldest makes room for a newer one.
   uint32_t handshake_seconds = 10;
   uint32_t handshakes_max = 1024;
-  uint32_t linger_seconds = 2;      // for the peer to hear why it was refused
-  uint32_t heartbeat_seconds = 15;  // of silence in a stream
+  uint32_t linger_seconds = 2;        // for the peer to hear why it was refused
+  uint32_t heartbeat_seconds = 15;    // of silence in a stream
+  uint32_t ending_retry_seconds = 5;  // Retry-After, where the server ends
 };
 
 struct JsonTextLimits {

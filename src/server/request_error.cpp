@@ -1,5 +1,7 @@
 #include "server/request_error.h"
 
+#include "server/limits.h"
+
 namespace hadal {
 
 unsigned http_status(ErrorKind kind) {
@@ -18,6 +20,13 @@ unsigned http_status(ErrorKind kind) {
       return 500;
   }
   return 500;
+}
+
+RequestError cut_off_error() {
+  return {.kind = ErrorKind::kUnavailable,
+          .message = "the server is ending, and the answer was cut off",
+          .field = {},
+          .retry_after_seconds = HttpLimits{}.ending_retry_seconds};
 }
 
 }  // namespace hadal

@@ -33,6 +33,9 @@ using RequestResult = tl::expected<T, RequestError>;
 
 unsigned http_status(ErrorKind kind);
 
+// What the last to wait are told where the server ends before their answers do.
+RequestError cut_off_error();
+
 template <typename... Args>
 tl::unexpected<RequestError> refuse(ErrorKind kind, fmt::format_string<Args...> format,
                                     Args&&... args) {

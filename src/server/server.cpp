@@ -43,11 +43,13 @@ class CountAndCharge final : public ServerMetrics {
 }  // namespace
 
 Server::Server(ServerOptions options)
-    : preload_(options.preload), pool_(std::move(options.models)) {}
+    : preload_(options.preload),
+      on_ready_(std::move(options.on_ready)),
+      pool_(std::move(options.models)) {}
 
 Result<std::unique_ptr<Server>> Server::open(ServerOptions options) {
   HADAL_TRY(const bool loopback, is_loopback(options.http.host));
-  HADAL_TRY(auto keys, KeyRing::open(options.keys));
+  HADAL_TRY(auto keys, KeyRing::open(options.keys, std::move(options.on_keys)));
   if (!loopback && !keys->needed() && !options.open_to_all) {
     return fail(
         "{} can be reached from other machines, and there are no keys that say who may ask. `hadal "
@@ -90,10 +92,22 @@ Result<std::unique_ptr<Server>> Server::open(ServerOptions options) {
 Server::~Server() = default;
 
 Status Server::run() {
-  if (preload_) pool_.preload([this] { http_->drain(); });
+  if (preload_) {
+    pool_.preload([this](bool loaded) {
+      if (!loaded) return http_->drain();
+      if (!http_->draining()) on_ready_();
+    });
+  } else {
+    on_ready_();
+  }
   http_->run();
   const std::string error = pool_.load_error();
+  pool_.stop_loading();  // what is told of a load speaks to the door, which must still be there
   if (!error.empty()) return fail("{}", error);
+  if (const size_t cut = http_->answers_cut(); cut > 0) {
+    return fail("{} {} not finished when the time to end was over (--drain), and cut off", cut,
+                cut == 1 ? "answer was" : "answers were");
+  }
   return {};
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -21,10 +22,13 @@ struct ServerOptions {
   HttpServerOptions http;
   HostRules hosts;
   std::filesystem::path keys;      // keys.json; "": there never are any
+  KeyRing::Tell on_keys;           // what is wrong with that file while the server runs
   bool open_to_all = false;        // whoever reaches the address may ask, if there are no keys
   std::shared_ptr<AccessLog> log;  // of requests; null: none
   ModelPoolOptions models;
   bool preload = false;  // the default model, before the first request
+  // Once requests can be answered: from run(), or on the thread that loads models.
+  std::function<void()> on_ready = [] {};
 };
 
 class Server {
@@ -36,8 +40,8 @@ class Server {
   HttpServer& http() { return *http_; }
   const HttpServer& http() const { return *http_; }
   ModelPool& models() { return pool_; }
-  // Until it is ended (HttpServerOptions::end_signals) and drained. An error: the model that was
-  // to be preloaded cannot be.
+  // Until it is ended (HttpServerOptions::end_signals) and drained. Errors: the model that
+  // was to be preloaded cannot be; answers were cut off (how many).
   Status run();
   bool keys_needed() { return keys_->needed(); }
   void drain() { http_->drain(); }
@@ -46,6 +50,7 @@ class Server {
   explicit Server(ServerOptions options);
 
   const bool preload_;
+  const std::function<void()> on_ready_;
   std::shared_ptr<KeyRing> keys_;
   ModelPool pool_;
   std::unique_ptr<HttpServer> http_;

@@ -15,14 +15,21 @@ from conftest import CRASH_WORDS, PROGRAM
 
 class LocalServer:
     def __init__(self, hadal, *arguments, wait=True, log=None, trust=None, stdout=subprocess.DEVNULL):
-        """trust: a file of certificates that the server's is held to, where it speaks TLS."""
+        """trust: a file of certificates that the server's is held to, where it speaks TLS. wait: until it says that it serves;
+        else only until it has its port."""
         self.tls = ssl.create_default_context(cafile=trust) if trust else None
         self.log = log or hadal.home.parent / "serve.log"
         self.errors = open(self.log, "wb")
         self.process = subprocess.Popen([PROGRAM, "serve", *map(str, arguments), "--port", "0"], env=hadal.environment,
                                         stdin=subprocess.DEVNULL, stdout=stdout, stderr=self.errors)
-        self.address = self._find(r"hadal serves at (\S+) ")
+        if wait:
+            self.address = self._find(r"hadal serves at (\S+) ").group(1)
+        else:
+            bound = self._find(r"port (\d+) of (\S+) is bound")
+            host = bound.group(2).replace("0.0.0.0", "127.0.0.1")
+            self.address = f"{'https' if trust else 'http'}://{host}:{bound.group(1)}"
         self.host, port = self.address.split("://")[1].rsplit(":", 1)
+        self.host = self.host.strip("[]")
         self.port = int(port)
         if wait:
             self.wait_until_ready()
@@ -41,7 +48,7 @@ class LocalServer:
         while time.monotonic() < until:
             found = re.search(pattern, self.notes())
             if found:
-                return found.group(1)
+                return found
             assert self.process.poll() is None, self.notes()
             time.sleep(0.02)
         raise AssertionError(f"no {pattern} in {self.notes()}")

@@ -132,6 +132,30 @@ def test_a_broken_file_of_keys_starts_nothing(hadal):
     hadal.fails("serve", TINY, "--port", "0", says="chmod 600")
 
 
+def test_a_file_of_keys_that_breaks_while_it_runs_is_said(hadal):
+    key = add_key(hadal, "laptop")
+    keys = hadal.home / "keys.json"
+    with LocalServer(hadal, TINY) as server:
+        whole = keys.read_text()
+        keys.write_text("{")
+        assert [complete(server, bearer(key))[0] for _ in range(3)] == [200] * 3
+        assert server.notes().count("keys.json") == 1 and "stay as they were" in " ".join(server.notes().split())
+        keys.write_text(whole)
+        assert [complete(server, bearer(key))[0] for _ in range(3)] == [200] * 3
+        assert server.notes().count("in order again") == 1
+
+
+def test_a_file_of_keys_that_cannot_be_read_starts_nothing(hadal):
+    (hadal.home / "keys.json").mkdir(parents=True)
+    hadal.fails("serve", TINY, "--port", "0", says="keys.json")
+
+
+@pytest.mark.parametrize("home", ["/dev/null", "/dev/null/hadal"])
+def test_a_home_that_is_no_folder_is_said(hadal, home):
+    hadal.environment["HADAL_HOME"] = home
+    hadal.fails("serve", TINY, "--port", "0", says=[home, "no folder", "HADAL_HOME"])
+
+
 def test_an_origin_that_was_let_in(hadal):
     origin = "https://chat.example"
     hadal.fails("serve", TINY, "--allow-origin", "*", status=2, says="no origin")

@@ -73,7 +73,8 @@ def test_a_foreign_host_is_refused(server, host):
 
 
 def test_no_host_is_refused(server):
-    assert server.raw(b"GET /v1/models HTTP/1.1\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 403 ")
+    assert server.raw(b"GET /v1/models HTTP/1.1\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+    assert server.raw(b"GET /v1/models HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.0 403 ")
 
 
 def test_a_foreign_page_is_refused(server):
@@ -86,6 +87,9 @@ def test_a_foreign_page_is_refused(server):
 @pytest.mark.parametrize("data, status", [
     (b"GARBAGE\r\n\r\n", 400),
     (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(50), 400),
+    (b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\nConnection: close\r\n\r\n", 400),
+    (b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\nOrigin: http://localhost\r\nConnection: close\r\n\r\n", 400),
+    (b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\n", 415),
     (b"GET noslash HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 400),
     (b"GET /%00 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 400),
     (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 40000 + b"\r\n\r\n", 431),
@@ -217,6 +221,14 @@ def test_a_broken_request_harms_nobody(server):
         thread.join()
 
 
+def test_a_coded_body_is_refused_by_its_header(server):
+    for coding, status in ("gzip", 415), ("identity", 200), ("identity, br", 415), (" Identity ,", 200):
+        got, headers, body = server.ask("POST", "/v1/completions", {"prompt": "Once", "max_tokens": 1}, {"Content-Encoding": coding})
+        assert got == status, (coding, body)
+        if status == 415:
+            assert "Content-Encoding" in body["error"]["message"] and headers["Accept-Encoding"] == "identity"
+
+
 def test_many_idle_connections(server):
     connections = [server.connect() for _ in range(500)]
     assert complete(server, max_tokens=2)[0] == 200
@@ -266,7 +278,8 @@ def test_a_second_signal_ends_at_once(hadal):
     time.sleep(0.2)
     server.process.send_signal(signal.SIGINT)
     time.sleep(0.1)
-    assert server.end(signal.SIGINT, timeout=20) == 0
+    assert server.end(signal.SIGINT, timeout=20) == 1
+    assert "cut off" in server.notes()
 
 
 def test_refusals(hadal, server, tmp_path):
@@ -278,7 +291,7 @@ def test_refusals(hadal, server, tmp_path):
     hadal.fails("serve", tmp_path / "none.gguf", says="none.gguf")
     hadal.fails("serve", says="no model")
     config = tmp_path / "config.json"
-    for text, says in [("[]", "no JSON object"), ("{", "no JSON object"), ('{"prot": 1}', "prot"), ('{"port": 70000}', "port"),
+    for text, says in [("[]", "no JSON object"), ("{", "line 1, column 2"), ('{"prot": 1}', "prot"), ('{"port": 70000}', "port"),
                        ('{"port": {}}', "port")]:
         config.write_text(text)
         hadal.fails("serve", TINY, "--config", config, says=[says, "config.json"])

@@ -8,8 +8,8 @@
 
 namespace hadal {
 
-Result<std::shared_ptr<KeyRing>> KeyRing::open(std::filesystem::path path) {
-  std::shared_ptr<KeyRing> ring(new KeyRing(std::move(path)));
+Result<std::shared_ptr<KeyRing>> KeyRing::open(std::filesystem::path path, Tell tell) {
+  std::shared_ptr<KeyRing> ring(new KeyRing(std::move(path), std::move(tell)));
   std::lock_guard lock(ring->mutex_);
   HADAL_TRY_VOID(ring->refresh());
   return ring;
@@ -24,7 +24,9 @@ Status KeyRing::refresh() {
            .nanoseconds = status.st_mtim.tv_nsec,
            .inode = status.st_ino,
            .bytes = static_cast<uint64_t>(status.st_size)};
-  } else if (errno != ENOENT && errno != ENOTDIR) {
+  } else if (errno == ENOTDIR) {
+    return fail("{} is no folder, so no keys can be in it", path_.parent_path().string());
+  } else if (errno != ENOENT) {
     return fail("{} cannot be looked at: {}", path_.string(), std::strerror(errno));
   }
   if (now == stamp_) return {};
@@ -46,8 +48,21 @@ Status KeyRing::refresh() {
 
 bool KeyRing::needed() {
   std::lock_guard lock(mutex_);
-  if (!refresh()) needed_ = true;  // and what was known stays
+  const Status read = refresh();
+  if (!read) needed_ = true;  // and what was known stays
+  tell_news(read);
   return needed_;
+}
+
+void KeyRing::tell_news(const Status& read) {
+  if (troubled_ != read.has_value()) return;
+  troubled_ = !read;
+  if (!tell_) return;
+  if (read)
+    return tell_(fmt::format("{} is in order again: {} keys", path_.string(), entries_.size()));
+  tell_(fmt::format("{}; {}", read.error().message,
+                    entries_.empty() ? "nobody is let in until that is mended"
+                                     : "the keys known before stay as they were"));
 }
 
 KeyHolder KeyRing::find(std::string_view key) {

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -31,8 +32,13 @@ struct KeyHolder {
 
 class KeyRing {
  public:
-  // path: "" where there are no keys, now or ever. Errors: as read_keys.
-  static Result<std::shared_ptr<KeyRing>> open(std::filesystem::path path);
+  // Told, in words, when the file can no longer be used, and when it can again: once each, by
+  // needed().
+  using Tell = std::function<void(const std::string&)>;
+
+  // path: "" where there are no keys, now or ever. Errors: as read_keys, and a folder of it that is
+  // none.
+  static Result<std::shared_ptr<KeyRing>> open(std::filesystem::path path, Tell tell = {});
 
   bool needed();  // there are keys, or were, or may be
   // Whose key it is; no limiter: nobody's. Compares with every key there is.
@@ -51,13 +57,16 @@ class KeyRing {
     KeyHolder holder;
   };
 
-  explicit KeyRing(std::filesystem::path path) : path_(std::move(path)) {}
+  KeyRing(std::filesystem::path path, Tell tell) : path_(std::move(path)), tell_(std::move(tell)) {}
   Status refresh();
+  void tell_news(const Status& read);
 
   const std::filesystem::path path_;
+  const Tell tell_;
   std::mutex mutex_;  // guards what follows
   Stamp stamp_;
   bool needed_ = false;
+  bool troubled_ = false;  // the last look at the file failed
   std::vector<Entry> entries_;
 };
 

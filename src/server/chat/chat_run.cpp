@@ -170,6 +170,10 @@ void ChatRun::cancel() {
   for (const RequestId id : requests) lease_->cancel(id);
 }
 
+void ChatRun::cut_off() {
+  fail_all(cut_off_error());
+}
+
 void ChatRun::begin(RequestResult<ModelLease> lease) {
   try {
     if (!lease) return tell_error(lease.error());

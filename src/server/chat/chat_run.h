@@ -1,9 +1,9 @@
 // Does one ChatJob: gets the model, renders and tokenizes, submits as many answers as were asked
 // for, and tells a reader what happens. The same for all dialects.
 //
-// Threads: start() and cancel() from any. The reader is called from several threads, never from two
-// at once: on a worker until on_start, then on the model's engine thread. Its calls should take
-// microseconds.
+// Threads: start(), cancel() and cut_off() from any. The reader is called from several threads,
+// never from two at once: on a worker until on_start, then on the model's engine thread. Its calls
+// should take microseconds.
 #pragma once
 
 #include <cstdint>
@@ -83,6 +83,7 @@ class ChatRun : public std::enable_shared_from_this<ChatRun> {
   static std::shared_ptr<ChatRun> start(ModelPool& pool, ChatJob job,
                                         std::shared_ptr<ChatReader> reader);
   void cancel();
+  void cut_off();  // the server ends: as cancel(), but the reader is told
 
  private:
   class ChoiceSink;

@@ -49,6 +49,10 @@ void EmbedRun::cancel() {
   for (const RequestId id : requests) lease_->cancel(id);
 }
 
+void EmbedRun::cut_off() {
+  fail_all(cut_off_error());
+}
+
 void EmbedRun::begin(RequestResult<ModelLease> lease) {
   try {
     if (!lease) return fail_all(lease.error());

@@ -49,7 +49,8 @@ class EmbedRun : public std::enable_shared_from_this<EmbedRun> {
 
   // pool outlives the run. done: called once, from any thread; after cancel() perhaps never.
   static std::shared_ptr<EmbedRun> start(ModelPool& pool, EmbedJob job, Done done);
-  void cancel();  // any thread
+  void cancel();   // any thread
+  void cut_off();  // the server ends: as cancel(), but who asked is told
 
  private:
   EmbedRun(EmbedJob job, Done done);

@@ -13,6 +13,9 @@ void end_with_client(Exchange& exchange, const std::shared_ptr<Run>& run) {
   exchange.on_gone([weak = std::weak_ptr(run)] {
     if (const auto running = weak.lock()) running->cancel();
   });
+  exchange.on_cut([weak = std::weak_ptr(run)] {
+    if (const auto running = weak.lock()) running->cut_off();
+  });
 }
 
 }  // namespace

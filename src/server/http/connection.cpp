@@ -22,14 +22,6 @@ namespace beast = boost::beast;
 namespace http = boost::beast::http;
 using boost::system::error_code;
 
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return result;
-}
-
 // A body as long as what has come of it, whatever length was announced.
 struct GrowingBody {
   using value_type = std::string;
@@ -142,6 +134,23 @@ class StreamConnection final : public Connection,
   bool idle() const override { return state_ == State::kIdle || state_ == State::kGreeting; }
   bool greeted() const override { return state_ != State::kGreeting; }
   Clock::time_point idle_since() const override { return since_; }
+  bool answering() const override {
+    return state_ == State::kAnswering || state_ == State::kLingering;
+  }
+
+  bool cut() override {
+    if (state_ != State::kAnswering) return false;
+    bool was_cut = false;
+    guarded([&] {
+      const std::string& path = route_ != nullptr ? route_->path : request_.path;
+      WebReply reply =
+          host_.router().error(path, 503, "the server is ending, before this was answered");
+      reply.headers = {ending_retry()};
+      was_cut = outbox_->cut(reply);
+      flush();
+    });
+    return was_cut;
+  }
 
   void close() override {
     if (state_ == State::kClosed) return;
@@ -350,23 +359,41 @@ class StreamConnection final : public Connection,
     const size_t mark = target.find('?');
     request_.method = std::string(head.method_string());
     for (const auto& field : head) {
-      request_.headers.emplace_back(lower({field.name_string().data(), field.name_string().size()}),
-                                    std::string(field.value()));
+      request_.headers.emplace_back(
+          lower_ascii({field.name_string().data(), field.name_string().size()}),
+          std::string(field.value()));
     }
     if (mark != target.npos) request_.query = target.substr(mark + 1);
     if (!target.starts_with('/') || !percent_decoded(target.substr(0, mark), request_.path)) {
       return refuse(400, "the request's address is not a path"), false;
+    }
+    // RFC 9112, 3.2; and who judges by one of two must not be given the other.
+    const size_t hosts = request_.count("host");
+    if (hosts > 1 || (hosts == 0 && head.version() >= 11)) {
+      return refuse(400, "a request has one Host header"), false;
+    }
+    if (request_.count("origin") > 1) {
+      return refuse(400, "a request has at most one Origin header"), false;
     }
     const auto found = host_.router().find(request_);
     const Route* const* route = std::get_if<const Route*>(&found);
     if (const auto refusal = host_.gate()(request_, route != nullptr ? *route : nullptr)) {
       return refuse(refusal->status, refusal->message, refusal->headers), false;
     }
+    if (host_.draining() && (route == nullptr || !(*route)->while_ending)) {
+      return refuse(503, "the server is ending and takes no more requests", {ending_retry()}),
+             false;
+    }
     if (route == nullptr) return refuse(std::get<WebReply>(found)), false;
+    if (body_is_coded(request_)) {  // RFC 9110, 15.5.16
+      return refuse(415, "this server reads bodies as they are: no Content-Encoding but identity",
+                    {{"Accept-Encoding", "identity"}}),
+             false;
+    }
     route_ = *route;
     charge_ = std::make_shared<BodyCharge>(host_.body_budget());
     parser_->eager(true);
-    if (!parser_->is_done() && lower(request_.header("expect")) == "100-continue") {
+    if (!parser_->is_done() && lower_ascii(request_.header("expect")) == "100-continue") {
       static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
       asio::async_write(stream_, asio::buffer(kContinue),
                         [self = this->shared_from_this()](error_code, size_t) {});
@@ -426,6 +453,9 @@ class StreamConnection final : public Connection,
   void refuse(const WebReply& reply) {
     open_outbox()->reply(reply);
     flush();
+  }
+  std::pair<std::string, std::string> ending_retry() const {
+    return {"Retry-After", std::to_string(host_.limits().ending_retry_seconds)};
   }
   void refuse_for_room() {
     refuse(503, "the server has no room for this body now; try again", {{"Retry-After", "1"}});

@@ -74,6 +74,10 @@ class Connection {
   virtual bool idle() const = 0;                  // between requests, or not yet greeted
   virtual bool greeted() const = 0;               // its handshake is done, if it needs one
   virtual Clock::time_point idle_since() const = 0;
+  virtual bool answering() const = 0;  // an answer is owed, or on its way out
+  // Ends the answer under way, if there is one, with its error. False: there is none, or it is
+  // whole.
+  virtual bool cut() = 0;
   virtual void close() = 0;  // at once; what was asked for is cancelled
 };
 

@@ -35,6 +35,8 @@ class Exchange {
   bool begun() const { return outbox_->begun(); }
   // then: called once, on the I/O thread, if the client leaves before the answer's end.
   void on_gone(std::function<void()> then) { outbox_->on_gone(std::move(then)); }
+  // then: called at most once, on the I/O thread, if the server has to end before the answer does.
+  void on_cut(std::function<void()> then) { outbox_->on_cut(std::move(then)); }
 
  private:
   std::shared_ptr<Outbox> outbox_;

@@ -8,9 +8,12 @@
 #include <boost/asio/thread_pool.hpp>
 #include <deque>
 #include <new>
+#include <optional>
 #include <random>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
+#include <utility>
 
 #include "server/http/owed_handler.h"
 #include "server/http/peer_socket.h"
@@ -92,10 +95,8 @@ class HttpServer::State final : public ConnectionHost {
   void drain() {
     if (draining_.exchange(true)) return;
     drain_deadline_ = Connection::Clock::now() + std::chrono::seconds(options_.drain_seconds);
-    error_code ignored;
-    acceptor_.close(ignored);
-    options_.on_drain();
-    close_connections(true);
+    close_all_that([](const Connection& connection) { return connection.idle(); });
+    for (const auto& [key, connection] : connections_) owed_.insert(key);
     end_if_drained();
   }
   void post_drain() {
@@ -119,12 +120,14 @@ class HttpServer::State final : public ConnectionHost {
   bool draining() const override { return draining_; }
   void forget(Connection& connection) override {
     connections_.erase(&connection);
+    owed_.erase(&connection);
     count_ = connections_.size();
     end_if_drained();
   }
 
   const tcp::endpoint& endpoint() const { return endpoint_; }
   size_t connections() const { return count_; }
+  size_t answers_cut() const { return answers_cut_; }
 
  private:
   // These three wait for their next turn, unless they do already: where memory lacks they may be
@@ -135,11 +138,11 @@ class HttpServer::State final : public ConnectionHost {
   }
 
   void accept() {
-    if (accepting_ || draining_) return;
+    if (accepting_ || leaving_) return;
     accepting_ = true;
     acceptor_.async_accept(owed(accepting_, [this](error_code error, tcp::socket socket) {
       accepting_ = false;
-      if (draining_) return;
+      if (leaving_) return;
       if (error == asio::error::no_descriptors || error == asio::error::no_memory) return pause();
       if (!error) welcome(std::move(socket));
       accept();
@@ -185,12 +188,28 @@ class HttpServer::State final : public ConnectionHost {
     if (oldest && !oldest->greeted()) oldest->close();
   }
 
-  void close_connections(bool idle_only) {
-    std::vector<std::shared_ptr<Connection>> ending;
-    for (const auto& [key, connection] : connections_) {
-      if (!idle_only || connection->idle()) ending.push_back(connection);
+  template <typename Condition>
+  void close_all_that(const Condition& condition) {
+    for (const auto& connection : all_connections()) {
+      if (condition(*connection)) connection->close();
     }
-    for (const auto& connection : ending) connection->close();
+  }
+  // Which change while something is done to them.
+  std::vector<std::shared_ptr<Connection>> all_connections() const {
+    std::vector<std::shared_ptr<Connection>> all;
+    all.reserve(connections_.size());
+    for (const auto& [key, connection] : connections_) all.push_back(connection);
+    return all;
+  }
+
+  // The drain's time is over: whoever still waits is told so, and gets a moment to hear it.
+  void cut_answers(Connection::Clock::time_point now) {
+    if (cut_deadline_) return;
+    cut_deadline_ = now + std::chrono::seconds(options_.limits.linger_seconds);
+    for (const auto& connection : all_connections()) {
+      if (connection->cut()) ++answers_cut_;
+    }
+    close_all_that([](const Connection& connection) { return !connection.answering(); });
   }
 
   void sweep() {
@@ -201,12 +220,10 @@ class HttpServer::State final : public ConnectionHost {
       sweeping_ = false;
       if (error) return;
       const auto now = Connection::Clock::now();
-      std::vector<std::shared_ptr<Connection>> all;
-      all.reserve(connections_.size());
-      for (const auto& [key, connection] : connections_) all.push_back(connection);
-      for (const auto& connection : all) connection->sweep(now);
+      for (const auto& connection : all_connections()) connection->sweep(now);
       if (draining_) {
-        close_connections(now < drain_deadline_);
+        if (now >= drain_deadline_) cut_answers(now);
+        if (cut_deadline_ && now >= *cut_deadline_) close_all_that([](auto&) { return true; });
         end_if_drained();
       }
       sweep();
@@ -223,16 +240,27 @@ class HttpServer::State final : public ConnectionHost {
         options_.on_reload();
         return wait_for_signal();
       }
-      if (draining_) return close_connections(false);
-      drain();
+      if (cut_deadline_) return close_all_that([](auto&) { return true; });
+      if (draining_) {
+        cut_answers(Connection::Clock::now());
+        end_if_drained();
+      } else {
+        options_.on_drain();
+        drain();
+      }
       wait_for_signal();
     }));
   }
 
   void end_if_drained() {
-    if (!draining_ || !connections_.empty() || ended_) return;
-    ended_ = true;
+    if (!draining_ || !owed_.empty() || ended_) return;
     error_code ignored;
+    if (!std::exchange(leaving_, true)) {
+      acceptor_.close(ignored);
+      close_all_that([](const Connection& connection) { return !connection.answering(); });
+    }
+    if (!connections_.empty() || ended_) return;
+    ended_ = true;
     sweep_timer_.cancel();
     accept_pause_.cancel();
     signals_.cancel(ignored);
@@ -242,7 +270,8 @@ class HttpServer::State final : public ConnectionHost {
   const Router router_;
   const Gate gate_;
   std::shared_ptr<SharedBudget> body_budget_;
-  bool accepting_ = false, sweeping_ = false, waiting_for_signal_ = false, ended_ = false;
+  bool accepting_ = false, sweeping_ = false, waiting_for_signal_ = false;
+  bool leaving_ = false, ended_ = false;  // no more is listened; all is over
   asio::io_context io_{1};
   tcp::acceptor acceptor_;
   tcp::endpoint endpoint_;
@@ -254,7 +283,10 @@ class HttpServer::State final : public ConnectionHost {
   uint64_t request_ids_ = 0;
   std::deque<std::weak_ptr<Connection>> handshakes_;  // begun, the oldest first
   std::atomic<bool> draining_ = false;
+  std::unordered_set<Connection*> owed_;  // who was not idle when the drain began
   Connection::Clock::time_point drain_deadline_;
+  std::optional<Connection::Clock::time_point> cut_deadline_;  // for their last words, if so
+  std::atomic<size_t> answers_cut_ = 0;
   asio::thread_pool workers_;
 };
 
@@ -275,10 +307,19 @@ Result<std::unique_ptr<HttpServer>> HttpServer::open(HttpServerOptions options, 
 }
 
 std::string HttpServer::address() const {
-  const auto address = state_->endpoint().address();
-  const std::string text = address.to_string();
+  const std::string host = address_host();
   return fmt::format("{}://{}:{}", state_->tls() ? "https" : "http",
-                     address.is_v6() ? "[" + text + "]" : text, port());
+                     host.find(':') != host.npos ? "[" + host + "]" : host, port());
+}
+
+std::string HttpServer::address_host() const {
+  const auto address = state_->endpoint().address();
+  if (!address.is_unspecified()) return address.to_string();
+  return address.is_v6() ? "::1" : "127.0.0.1";
+}
+
+bool HttpServer::at_all_addresses() const {
+  return state_->endpoint().address().is_unspecified();
 }
 
 uint16_t HttpServer::port() const {
@@ -298,6 +339,9 @@ void HttpServer::use_tls(TlsContext tls) {
 }
 bool HttpServer::draining() const {
   return state_->draining();
+}
+size_t HttpServer::answers_cut() const {
+  return state_->answers_cut();
 }
 size_t HttpServer::connections() const {
   return state_->connections();

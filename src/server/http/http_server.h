@@ -3,8 +3,10 @@
 // that take longer. Memory: a few KiB for an idle connection; request bodies within
 // HttpLimits::bodies_bytes_max together; unread_bytes_max for each stream whose reader lags.
 //
-// Drain: the listener and idle connections close, answers under way are finished, for at most
-// drain_seconds; then what is left is cancelled.
+// Drain: idle connections close, answers under way are finished, for at most drain_seconds; then
+// what is left is cut off, with an error as its last word. Until the last of them is done new
+// connections are taken: routes that are answered while_ending are, everything else is refused
+// (503), so that whoever balances can see it. Then the listener closes.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +28,9 @@ struct HttpServerOptions {
   uint16_t port = 8080;            // 0: a free one
   uint32_t workers = 2;
   uint32_t drain_seconds = 30;
-  std::vector<int> end_signals;             // the first drains, the second ends at once
-  std::function<void()> on_drain = [] {};   // when a drain begins; on the I/O thread
+  // The first drains, the second cuts off what is left, the third waits for nobody.
+  std::vector<int> end_signals;
+  std::function<void()> on_drain = [] {};   // when a signal begins a drain; on the I/O thread
   TlsContext tls;                           // null: plain HTTP
   int reload_signal = 0;                    // calls on_reload; 0: none does
   std::function<void()> on_reload = [] {};  // on the I/O thread
@@ -45,7 +48,11 @@ class HttpServer {
                                                   Gate gate);
   ~HttpServer();  // not while run() runs
 
-  std::string address() const;  // "http://127.0.0.1:8080", or https
+  // "http://127.0.0.1:8080", or https. As this machine reaches it: where it listens at all
+  // addresses, by the loopback one.
+  std::string address() const;
+  std::string address_host() const;  // of it: "127.0.0.1", "::1"
+  bool at_all_addresses() const;     // 0.0.0.0, ::
   uint16_t port() const;
   const Router& router() const;
   // Serves until drained. Clients can connect (and wait) from open() on.
@@ -54,6 +61,7 @@ class HttpServer {
   // For connections from now on; a server that began without TLS stays so. From on_reload().
   void use_tls(TlsContext tls);
   bool draining() const;
+  size_t answers_cut() const;  // by the end of the drain, or the second signal
   size_t connections() const;  // any thread
 
  private:

@@ -1,5 +1,7 @@
 #include "server/http/message.h"
 
+#include <algorithm>
+
 namespace hadal {
 namespace {
 
@@ -17,6 +19,34 @@ std::string_view WebRequest::header(std::string_view name) const {
     if (known == name) return value;
   }
   return {};
+}
+
+size_t WebRequest::count(std::string_view name) const {
+  return static_cast<size_t>(std::ranges::count(
+      headers, name, [](const auto& header) -> std::string_view { return header.first; }));
+}
+
+bool body_is_coded(const WebRequest& request) {
+  for (const auto& [name, value] : request.headers) {
+    if (name != "content-encoding") continue;
+    std::string_view rest = value;
+    while (!rest.empty()) {
+      std::string_view coding = rest.substr(0, rest.find(','));
+      rest.remove_prefix(std::min(coding.size() + 1, rest.size()));
+      while (coding.starts_with(' ') || coding.starts_with('\t')) coding.remove_prefix(1);
+      while (coding.ends_with(' ') || coding.ends_with('\t')) coding.remove_suffix(1);
+      if (!coding.empty() && lower_ascii(coding) != "identity") return true;
+    }
+  }
+  return false;
+}
+
+std::string lower_ascii(std::string_view text) {
+  std::string result(text);
+  for (char& c : result) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return result;
 }
 
 bool percent_decoded(std::string_view text, std::string& decoded) {

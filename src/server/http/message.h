@@ -36,6 +36,7 @@ struct WebRequest {
 
   // The first of that name (in lower case); "": there is none.
   std::string_view header(std::string_view name) const;
+  size_t count(std::string_view name) const;  // headers of that name
 };
 
 struct WebReply {
@@ -44,6 +45,11 @@ struct WebReply {
   std::string body;
   WebHeaders headers;
 };
+
+// Whether a Content-Encoding header names more than "identity".
+bool body_is_coded(const WebRequest& request);
+
+std::string lower_ascii(std::string_view text);
 
 // "%2F" -> "/". False: not an encoding, or a control character in it.
 bool percent_decoded(std::string_view text, std::string& decoded);

@@ -98,6 +98,11 @@ void Outbox::on_gone(std::function<void()> then) {
   then();
 }
 
+void Outbox::on_cut(std::function<void()> then) {
+  std::lock_guard lock(mutex_);
+  if (!left_ && !ended_) cut_ = std::move(then);
+}
+
 bool Outbox::begun() const {
   std::lock_guard lock(mutex_);
   return begun_ || left_;
@@ -160,8 +165,21 @@ void Outbox::probe() {
   wake_if_needed();
 }
 
+bool Outbox::cut(const WebReply& instead) {
+  std::function<void()> cut;
+  {
+    std::lock_guard lock(mutex_);
+    if (ended_ || left_ || broken_) return false;
+    cut.swap(cut_);
+  }
+  if (cut) cut();
+  reply(instead);
+  break_off();
+  return true;
+}
+
 void Outbox::leave() {
-  std::function<void()> gone;
+  std::function<void()> gone, cut;
   {
     std::lock_guard lock(mutex_);
     if (left_) return;
@@ -169,6 +187,7 @@ void Outbox::leave() {
     wake_ = nullptr;
     pending_ = {};
     gone.swap(gone_);
+    cut.swap(cut_);
     if (ended_) gone = nullptr;
   }
   if (gone) gone();

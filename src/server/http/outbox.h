@@ -3,8 +3,8 @@
 // connection for HTTP/1.0). A reader too slow for what it asked for is given up: never more than
 // unread_bytes_max of a stream wait here.
 //
-// Threads: reply(), begin(), write(), end(), on_gone() from any, one after another; the rest from
-// the I/O thread.
+// Threads: reply(), begin(), write(), end(), on_gone(), on_cut() from any, one after another; the
+// rest from the I/O thread.
 #pragma once
 
 #include <chrono>
@@ -52,6 +52,9 @@ class Outbox {
   void break_off() noexcept;
   // Called once, on the I/O thread, if the client leaves before the end; at once if it has.
   void on_gone(std::function<void()> then);
+  // Called at most once, on the I/O thread, if the answer has to end before its time: what it does
+  // should end it with an error.
+  void on_cut(std::function<void()> then);
   bool begun() const;
 
   // Appends what is to be written; false: nothing now.
@@ -65,6 +68,9 @@ class Outbox {
   // Sends what changes nothing for who reads (before the answer a byte of the status line's fixed
   // beginning, in a stream its filler), so that the system of a peer that is gone says so.
   void probe();
+  // Ends the answer before its time: by on_cut, else by `instead`, else (it streams, and nobody
+  // knows how to end it) by breaking off. False: it had ended already.
+  bool cut(const WebReply& instead);
   void leave();  // the client is gone, or the answer is out
 
  private:
@@ -78,7 +84,7 @@ class Outbox {
   const Options options_;
   mutable std::mutex mutex_;
   std::function<void()> wake_;
-  std::function<void()> gone_;
+  std::function<void()> gone_, cut_;
   std::string pending_, heartbeat_, filler_;
   size_t begun_early_ = 0;  // bytes of the status line that went ahead of it
   size_t in_flight_ = 0;

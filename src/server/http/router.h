@@ -46,6 +46,7 @@ struct Route {
   RunsOn runs_on = RunsOn::kWorker;
   Handler handler;
   RouteAbout about = {};
+  bool while_ending = false;  // answered to the last; other requests are refused then (503)
 };
 
 // The errors of a dialect, for the paths that begin so.

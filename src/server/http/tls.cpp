@@ -3,6 +3,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 #include <sys/stat.h>
 
 #include <boost/asio/ssl/context.hpp>
@@ -97,6 +98,19 @@ Result<TlsIdentity> read_tls_identity(const TlsFiles& files) {
       [](size_t, asio::ssl::context::password_purpose) { return std::string(); }, error);
   identity.warnings = warnings_of(context, files);
   return identity;
+}
+
+bool proves_itself(const TlsContext& context, const std::string& host) {
+  SSL_CTX* const handle = context->native_handle();
+  X509* const own = SSL_CTX_get0_certificate(handle);
+  STACK_OF(X509)* chain = nullptr;
+  SSL_CTX_get0_chain_certs(handle, &chain);
+  const int above = sk_X509_num(chain);  // -1: there is none
+  X509* const last = above > 0 ? sk_X509_value(chain, above - 1) : own;
+  return X509_check_issued(last, last) == X509_V_OK &&
+         X509_cmp_current_time(X509_get0_notAfter(own)) > 0 &&
+         (X509_check_ip_asc(own, host.c_str(), 0) == 1 ||
+          X509_check_host(own, host.data(), host.size(), 0, nullptr) == 1);
 }
 
 }  // namespace hadal

@@ -31,4 +31,8 @@ struct TlsIdentity {
 // certificate's.
 Result<TlsIdentity> read_tls_identity(const TlsFiles& files);
 
+// Whether who trusts the certificate's file (curl --cacert) takes it at this host, an address or a
+// name: it names the host, its last one certifies itself, and its time has not run out.
+bool proves_itself(const TlsContext& context, const std::string& host);
+
 }  // namespace hadal

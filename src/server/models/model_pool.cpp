@@ -23,6 +23,22 @@ ModelLease::~ModelLease() {
   if (model_ != nullptr) pool_->give_back(*model_);
 }
 
+Status check_model_names(const std::vector<ModelEntry>& models) {
+  std::map<std::string_view, const ModelEntry*> known;
+  for (const ModelEntry& model : models) {
+    const auto [found, added] = known.emplace(model.name, &model);
+    if (added) continue;
+    const std::string& first = found->second->path;
+    if (first == model.path) return fail("{} is given twice", first);
+    return fail(
+        "{} and {} are both called '{}', and clients could ask for one of them alone. Give one "
+        "another file name (a link will do), or serve it by another `hadal serve` with a --port of "
+        "its own",
+        first, model.path, model.name);
+  }
+  return {};
+}
+
 ModelPool::ModelPool(ModelPoolOptions options) : options_(std::move(options)) {
   for (const ModelEntry& entry : options_.models) {
     Slot& slot = slots_[entry.name];
@@ -33,16 +49,21 @@ ModelPool::ModelPool(ModelPoolOptions options) : options_(std::move(options)) {
 }
 
 ModelPool::~ModelPool() {
-  {
-    std::lock_guard lock(mutex_);
-    ending_ = true;
-  }
-  changed_.notify_one();
-  loader_.join();
+  stop_loading();
   for (auto& [name, slot] : slots_) {
     slot.broken.clear();
     slot.model.reset();
   }
+}
+
+void ModelPool::stop_loading() {
+  {
+    std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  if (options_.stop) *options_.stop = true;
+  changed_.notify_one();
+  if (loader_.joinable()) loader_.join();
 }
 
 void ModelPool::acquire(const std::string& name, Then then) {
@@ -75,18 +96,18 @@ void ModelPool::acquire(const std::string& name, Then then) {
   changed_.notify_one();
 }
 
-void ModelPool::preload(std::function<void()> failed) {
+void ModelPool::preload(std::function<void(bool)> then) {
   {
     std::lock_guard lock(mutex_);
     preloading_ = true;
   }
-  acquire("", [this, failed = std::move(failed)](RequestResult<ModelLease> lease) {
+  acquire("", [this, then = std::move(then)](RequestResult<ModelLease> lease) {
     {
       std::lock_guard lock(mutex_);
       preloading_ = false;
       if (!lease) load_error_ = lease.error().message;
     }
-    if (!lease) failed();
+    then(lease.has_value());
   });
 }
 

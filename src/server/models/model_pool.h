@@ -3,6 +3,7 @@
 // others, idle ones make room, the longest unused first. Any thread.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -31,11 +32,16 @@ struct ModelPoolOptions {
   std::vector<ModelEntry> models;
   std::string default_model;  // where a request names none; "": it must
   std::function<Result<OpenedModel>(const ModelEntry&)> open;
+  // Set when the pool ends: an open() under way need not go on. Null: nobody looks.
+  std::shared_ptr<std::atomic<bool>> stop;
   uint32_t answers_max = 256;          // of a model, running and waiting
   uint32_t waiting_max = 256;          // requests that wait for models to load
   std::shared_ptr<AnswerWatch> watch;  // of all answers; null: none
   std::optional<std::chrono::seconds> keep_alive = std::chrono::seconds(300);  // none: for good
 };
+
+// An error where two of them have one name: clients could ask for one alone.
+Status check_model_names(const std::vector<ModelEntry>& models);
 
 class ModelPool;
 
@@ -82,9 +88,13 @@ class ModelPool {
   // "": the default one. then: on this thread if the model is loaded, or there is no such model;
   // else later, on the loading thread.
   void acquire(const std::string& name, Then then);
-  // Begins to load the default model; ready() tells when it is there. failed: called where it
-  // cannot be loaded.
-  void preload(std::function<void()> failed);
+  // Begins to load the default model; ready() tells when it is there. then: called once, on the
+  // loading thread, when it is loaded or cannot be (load_error()).
+  void preload(std::function<void(bool loaded)> then);
+
+  // Nothing is loaded any more; who waits for a load hears that the server ends. Returns when the
+  // load under way has given up (ModelPoolOptions::stop). One thread, which ends the server.
+  void stop_loading();
 
   // From now on the model is unloaded when nobody used it for so long; none: never.
   void set_keep_alive(const std::string& name, std::optional<std::chrono::seconds> keep_alive);

@@ -30,6 +30,7 @@ constexpr struct {
     {"403", false, false, "The Host or Origin header is none that this server answers to"},
     {"404", false, false, "There is no such model or address"},
     {"413", false, true, "The body is too long"},
+    {"415", false, true, "The body has a Content-Encoding other than identity"},
     {"429", true, true, "Too much is waiting, or the key is used up; Retry-After tells when"},
     {"503", false, false, "The model is not loaded or the server is ending"},
     {"default", false, false, "Whatever else goes wrong"},

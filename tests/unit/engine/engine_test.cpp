@@ -28,6 +28,7 @@ TEST(Engine, DescribesItself) {
                               EXPECT_GE(progress.bytes_done, last_done);
                               last_done = progress.bytes_done;
                               total = progress.bytes_total;
+                              return true;
                             }});
   ASSERT_TRUE(engine) << engine.error().message;
   const EngineInfo& info = (*engine)->info();

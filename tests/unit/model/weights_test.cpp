@@ -154,7 +154,10 @@ TEST(Weights, AreFoundByRoleAndCountedAsTheyLoad) {
   std::vector<LoadProgress> reports;
   auto weights =
       Weights::load(l.manifest, *l.file, std::vector<Device*>(l.manifest.size(), l.device.get()),
-                    [&](const LoadProgress& progress) { reports.push_back(progress); });
+                    [&](const LoadProgress& progress) {
+                      reports.push_back(progress);
+                      return true;
+                    });
   ASSERT_TRUE(weights) << weights.error().message;
   const Weight& query = weights->get(Role::kQuery, 1);
   EXPECT_EQ(query.rows, 144u);
@@ -166,6 +169,17 @@ TEST(Weights, AreFoundByRoleAndCountedAsTheyLoad) {
   ASSERT_EQ(reports.size(), l.manifest.size());
   EXPECT_EQ(reports.back().bytes_done, reports.back().bytes_total);
   EXPECT_LT(reports.front().bytes_done, reports.front().bytes_total);
+}
+
+TEST(Weights, ALoadThatIsNoLongerWantedEnds) {
+  const Loaded l = open_golden("qwen3-fp8/hf");
+  size_t reports = 0;
+  const auto weights =
+      Weights::load(l.manifest, *l.file, std::vector<Device*>(l.manifest.size(), l.device.get()),
+                    [&](const LoadProgress&) { return ++reports < 2; });
+  ASSERT_FALSE(weights);
+  EXPECT_NE(weights.error().message.find("no longer wanted"), std::string::npos);
+  EXPECT_EQ(reports, 2u);
 }
 
 TEST(Weights, ATiedHeadIsUploadedOnceADevice) {

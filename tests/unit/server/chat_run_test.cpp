@@ -377,6 +377,52 @@ TEST(ModelPool, UnloadsWhatNobodyUses) {
   }
 }
 
+TEST(ChatRun, WhatIsCutOffIsTold) {
+  ModelPoolOptions options = tiny_pool();
+  options.stop = std::make_shared<std::atomic<bool>>(false);
+  options.open = [stop = options.stop](const ModelEntry&) -> Result<OpenedModel> {
+    while (!*stop) std::this_thread::yield();
+    return fail("no longer wanted");
+  };
+  ModelPool pool(std::move(options));
+  const auto reader = std::make_shared<KeepingReader>();
+  ChatRun::start(pool, job("Once"), reader)->cut_off();
+  ASSERT_TRUE(reader->wait());
+  pool.stop_loading();
+  EXPECT_EQ(reader->calls, std::vector<std::string>{"error"});
+  EXPECT_EQ(reader->error.kind, ErrorKind::kUnavailable);
+  EXPECT_GT(reader->error.retry_after_seconds, 0u);
+  EXPECT_NE(reader->error.message.find("cut off"), std::string::npos);
+}
+
+TEST(ModelPool, NobodyWaitsForALoadWhereThePoolEnds) {
+  ModelPoolOptions options = tiny_pool();
+  options.stop = std::make_shared<std::atomic<bool>>(false);
+  std::atomic<bool> begun = false;
+  options.open = [&, stop = options.stop](const ModelEntry&) -> Result<OpenedModel> {
+    begun = true;
+    while (!*stop) std::this_thread::yield();
+    return fail("no longer wanted");
+  };
+  ModelPool pool(std::move(options));
+  pool.preload([](bool) {});
+  while (!begun) std::this_thread::yield();
+}
+
+TEST(ModelPool, TwoModelsOfOneNameAreRefused) {
+  EXPECT_TRUE(check_model_names({{.name = "m", .path = "a/m.gguf"}, {.name = "n", .path = "b"}}));
+  const Status both =
+      check_model_names({{.name = "m", .path = "a/m.gguf"}, {.name = "m", .path = "b/m.gguf"}});
+  ASSERT_FALSE(both);
+  for (const char* word : {"a/m.gguf", "b/m.gguf", "'m'", "another file name"}) {
+    EXPECT_NE(both.error().message.find(word), std::string::npos) << both.error().message;
+  }
+  const Status twice =
+      check_model_names({{.name = "m", .path = "a/m.gguf"}, {.name = "m", .path = "a/m.gguf"}});
+  ASSERT_FALSE(twice);
+  EXPECT_NE(twice.error().message.find("twice"), std::string::npos);
+}
+
 TEST(ModelPool, APreloadThatFailsIsTold) {
   ModelPoolOptions options = tiny_pool();
   options.default_model = "gone";
@@ -384,9 +430,9 @@ TEST(ModelPool, APreloadThatFailsIsTold) {
   std::mutex mutex;
   std::condition_variable changed;
   bool failed = false;
-  pool.preload([&] {
+  pool.preload([&](bool loaded) {
     std::lock_guard lock(mutex);
-    failed = true;
+    failed = !loaded;
     changed.notify_all();
   });
   std::unique_lock lock(mutex);

@@ -129,6 +129,43 @@ TEST_F(GateTest, AFileThatCannotBeLookedAtStartsNothing) {
   EXPECT_FALSE(KeyRing::open(path()));
 }
 
+TEST_F(GateTest, AFolderOfKeysThatIsNoneStartsNothing) {
+  std::ofstream(folder_ / "file") << "x";
+  const auto ring = KeyRing::open(folder_ / "file/keys.json");
+  ASSERT_FALSE(ring);
+  EXPECT_NE(ring.error().message.find("no folder"), std::string::npos);
+}
+
+TEST_F(GateTest, AFileThatBreaksIsToldOnceAndOnceWhenItIsMended) {
+  add("one", "secret");
+  std::vector<std::string> told;
+  const auto ring =
+      KeyRing::open(path(), [&](const std::string& what) { told.push_back(what); }).value();
+  const Gate gate = make_gate({}, ring);
+  const WebRequest head = request({{"x-api-key", "secret"}});
+  fs::rename(path(), folder_ / "kept");
+  std::ofstream(path()) << "{";
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(status(gate, head, kWork), 200u);
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_NE(told[0].find("keys.json"), std::string::npos) << told[0];
+  EXPECT_NE(told[0].find("stay as they were"), std::string::npos) << told[0];
+  fs::rename(folder_ / "kept", path());
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(status(gate, head, kWork), 200u);
+  ASSERT_EQ(told.size(), 2u);
+  EXPECT_NE(told[1].find("in order again: 1 key"), std::string::npos) << told[1];
+}
+
+TEST_F(GateTest, AFirstFileThatCannotBeReadIsToldToo) {
+  std::vector<std::string> told;
+  const auto ring =
+      KeyRing::open(path(), [&](const std::string& what) { told.push_back(what); }).value();
+  const Gate gate = make_gate({}, ring);
+  fs::create_directory(path());
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(status(gate, request({}), kWork), 401u);
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_NE(told[0].find("nobody is let in"), std::string::npos) << told[0];
+}
+
 TEST_F(GateTest, EveryRouteButTheOpenOnesWantsAKey) {
   add("one", "secret");
   ServerOptions options;
