@@ -6,201 +6,20 @@
 // for each row's block of kSparseBlock columns, the length that shares a scale in the tokens as
 // well: sums stay whole numbers for 64 instructions. The rounding is at most half of 1 / 127 of
 // what a block's weights can reach: for 4-bit weights a sixteenth of their own. Where activations
-// are outliers even that would show, so what it took from a weight is kept as a second byte, 7 bits
-// of it, and multiplied with the high digits, which outliers alone have: the products of a token
-// that has them everywhere are as good as exact.
+// are outliers even that would show, so what it took from a weight is kept as a second byte, and
+// multiplied with the high digits, which outliers alone have: the products of a token that has them
+// everywhere are as good as exact.
 //
-// Bytes are weight + 128, as VNNI wants them without sign, and rest + 64; a token's sums start at
+// Bytes are weight + 128, as VNNI wants them without sign, and rest + 128; a token's sums start at
 // what these add (DigitTokens::starts).
 #pragma once
 
-#include "device/cpu/kernels/panel.h"
+#include "device/cpu/kernels/byte_panel.h"
 #include "device/cpu/kernels/tile.h"
 
 namespace {
 
 using namespace hadal::cpu;
-
-constexpr size_t kPanelBytes = kUnpackedBytes + kChunk * kIntegerRows;
-
-// How a format's bytes become numbers around 0 that fill a byte: (byte << kShift) - (kCenter <<
-// kShift). They stand for (byte - kCenter) * scale + added, and something is added only in formats
-// with minimums.
-template <class F>
-struct Centered {
-  static constexpr int kLeast = F::kSigned ? -128 : 0;
-  static constexpr int kCenter = F::kMinimums ? (F::kMaximum + 1) / 2 : F::kOffset;
-  static constexpr int kReach =
-      F::kSigned || kCenter > F::kMaximum - kCenter ? kCenter - kLeast : F::kMaximum - kCenter;
-  static constexpr int shift() {
-    int shift = 0;
-    while (!F::kSigned && (F::kMaximum << (shift + 1)) <= 255 && (kReach << (shift + 1)) <= 128) {
-      ++shift;
-    }
-    return shift;
-  }
-  static constexpr int kShift = shift();
-  static_assert((kReach << kShift) >= 64, "its factors would exceed 16 bits");
-};
-
-// What a group's centered bytes are multiplied with and what is added, of a vector of rows, as
-// 16-bit words of rows whose bytes lie in the low and the high halves of 128-bit lanes.
-struct GroupFactors {
-  WideInts low_factor, high_factor, low_added, high_added;
-};
-
-// inverse: a byte's share of the block's scale, of each row. Words have 7 bits behind the point.
-template <class F>
-inline GroupFactors group_factors(Floats scale, Floats added, Floats inverse) {
-  constexpr int kFraction = 14 - Centered<F>::kShift;
-  const Floats factor = scale * inverse * broadcast(1 << kFraction);
-  const WideInts factors = twice_in_16_bits(to_ints(factor));
-  // + 128, and a half, so that the bits behind the point can be cut off.
-  const WideInts more = twice_in_16_bits(
-      to_ints(multiply_add(added * inverse, broadcast(128), broadcast(128 * 128 + 64))));
-  return {interleave_low32(factors, factors), interleave_high32(factors, factors),
-          interleave_low32(more, more), interleave_high32(more, more)};
-}
-
-// Bytes of weights, and of what the rounding took from them, in 128ths.
-struct Rounded {
-  WideInts weights, rests;
-};
-template <class F>
-inline Rounded rounded(WideInts bytes, const GroupFactors& by) {
-  constexpr int kShift = Centered<F>::kShift;
-  if (!F::kSigned) {
-    bytes = subtract8(shift_left16<kShift>(bytes),
-                      broadcast8(static_cast<int8_t>(Centered<F>::kCenter << kShift)));
-  }
-  const WideInts low =
-      add16(multiply_rounded16(interleave_low8(zero_ints(), bytes), by.low_factor), by.low_added);
-  const WideInts high = add16(
-      multiply_rounded16(interleave_high8(zero_ints(), bytes), by.high_factor), by.high_added);
-  const WideInts fraction = broadcast_ints(0x007f007f);
-  return {pack_unsigned(shift_right16<7>(low), shift_right16<7>(high)),
-          pack_unsigned(both_bits(low, fraction), both_bits(high, fraction))};
-}
-
-// The factors of a block's groups, of the vector of rows at `row`, from the panel's scales and
-// minimums of the file, in whose stead the block's scale comes: scales [columns /
-// kSparseBlock][kIntegerRows].
-template <class F>
-inline void block_factors(const Panel<F>& panel, size_t block, size_t groups, size_t row,
-                          GroupFactors* factors) {
-  constexpr float kToCenter = static_cast<float>(Centered<F>::kCenter - F::kOffset);
-  const size_t first = block * (kSparseBlock / F::kGroup);
-  const auto scale_of = [&](size_t g) {
-    return load(panel.scales + (first + g) * kIntegerRows + row);
-  };
-  const auto added_of = [&](size_t g) {
-    if (!F::kMinimums) return zeros();
-    const Floats minimum = load(panel.minimums + (first + g) * kIntegerRows + row);
-    return multiply_add(scale_of(g), broadcast(kToCenter), minimum);
-  };
-  Floats reach = zeros(), damage = zeros();  // damage: 0, and NaN where a scale is no number
-  for (size_t g = 0; g < groups; ++g) {
-    const Floats of_bytes = absolute(scale_of(g)) * broadcast(Centered<F>::kReach);
-    const Floats of_group = of_bytes + absolute(added_of(g));
-    reach = greater(of_group, reach);
-    damage = multiply_add(of_group, zeros(), damage);
-  }
-  // Where it is next to nothing all is 0 times it.
-  const Floats inverse = zero_below(broadcast(127) / reach, reach, broadcast(1e-30f));
-  for (size_t g = 0; g < groups; ++g) {
-    factors[g] = group_factors<F>(scale_of(g), added_of(g), inverse);
-  }
-  store(panel.scales + block * kIntegerRows + row,
-        multiply_add(reach, broadcast(1.0f / 127), damage));
-}
-
-// A vector of rows' bytes of the step of four columns that starts at `column`, to their place.
-template <class F>
-inline void store_step(WideInts bytes, const GroupFactors& factors, size_t column, size_t row,
-                       const Panel<F>& panel) {
-  const Rounded both = rounded<F>(bytes, factors);
-  uint8_t* to = panel.bytes + column * kIntegerRows + row * 4;
-  store_ints(to, both.weights);
-  store_ints(to + kUnpackedBytes, both.rests);
-}
-
-// 128 columns of formats that keep them in halves of bytes, from part `part` on: turned before they
-// are halved.
-template <class F>
-inline void unpack_halves(const uint8_t* const (&runs)[Floats::kWidth], int part, int parts,
-                          const GroupFactors* factors, size_t first_column, size_t row,
-                          const Panel<F>& panel) {
-  WideInts steps[Floats::kWidth];
-#pragma GCC unroll 16
-  for (size_t i = 0; i < Floats::kWidth; ++i) {
-    steps[i] = wide_quants<F::kQuantsStride>(
-        runs[i] + F::kQuants + static_cast<size_t>(part) * F::kQuantsStride, parts - part);
-  }
-  transpose_words(steps);
-  for (int g = 0; g < kWideGroups && part + g < parts; ++g) {
-    const size_t column = first_column + static_cast<size_t>(part + g) * 32;
-#pragma GCC unroll 4
-    for (size_t i = 0; i < 4; ++i) {
-      const WideInts packed = steps[static_cast<size_t>(g) * 4 + i];
-      store_step<F>(F::finish(low_halves(packed)), factors[part + g], column + i * 4, row, panel);
-      store_step<F>(F::finish(high_halves(packed)), factors[part + g], column + 16 + i * 4, row,
-                    panel);
-    }
-  }
-}
-
-// 64 columns of any format, from part `part` on.
-template <class F>
-inline void unpack_parts(const uint8_t* const (&runs)[Floats::kWidth], int part, int parts,
-                         const GroupFactors* factors, size_t first_column, size_t row,
-                         const Panel<F>& panel) {
-  WideInts steps[Floats::kWidth];
-#pragma GCC unroll 16
-  for (size_t i = 0; i < Floats::kWidth; ++i) {
-    steps[i] = wide_values<F>(runs[i], part / kWideParts, parts);
-  }
-  transpose_words(steps);
-#pragma GCC unroll 16
-  for (size_t i = 0; i < Floats::kWidth; ++i) {
-    const size_t column = static_cast<size_t>(part) * 32 + i * 4;
-    if (column >= static_cast<size_t>(parts) * 32) break;
-    store_step<F>(steps[i], factors[column / F::kGroup], first_column + column, row, panel);
-  }
-}
-
-// The panel's bytes, behind it those of the rests, and the blocks' scales.
-template <class F>
-[[gnu::noinline]] void unpack_panel(const PanelRows& from, const Panel<F>& panel) {
-  constexpr size_t kRows = Floats::kWidth, kGroups = kSparseBlock / F::kGroup;
-  for (size_t row = 0; row < kIntegerRows; row += kRows) {
-    const uint8_t* rows[kRows];
-    take_rows(from, row, rows);
-    for (size_t block = 0, at = 0; at < from.bytes; ++block, at += kRunBytes<F>) {
-      const size_t left = from.bytes - at;
-      const int parts = left < kRunBytes<F> ? static_cast<int>(left / F::kBytes) : 8;
-      for (size_t eight = 0; eight < kRows; eight += 8) {
-        const uint8_t* some[8];
-        memcpy(some, rows + eight, sizeof some);
-        unpack_scales<F>(some, at, parts, block * kGroups, row + eight, panel);
-      }
-      GroupFactors factors[kGroups];
-      block_factors<F>(panel, block, static_cast<size_t>(parts) * 32 / F::kGroup, row, factors);
-      const uint8_t* runs[kRows];
-      for (size_t i = 0; i < kRows; ++i) runs[i] = rows[i] + at;
-      const size_t first_column = block * kSparseBlock;
-      if constexpr (F::kHalves && F::kFifthBits == 0) {
-        for (int part = 0; part < parts; part += kWideGroups) {
-          unpack_halves<F>(runs, part, parts, factors, first_column, row, panel);
-        }
-      } else {
-#pragma GCC unroll 4
-        for (int part = 0; part < parts; part += kWideParts) {
-          unpack_parts<F>(runs, part, parts, factors, first_column, row, panel);
-        }
-      }
-    }
-  }
-}
 
 // What a tile takes of its tokens' block.
 template <int kTokens>
@@ -237,8 +56,12 @@ template <int kFirst, int kCount, int kTokens>
 #pragma GCC unroll 8
   for (int t = 0; t < kCount; ++t) {
     steps |= x.outliers[kFirst + t];
+    const WideInts start = broadcast_ints(static_cast<uint32_t>(2 * x.starts[kFirst + t]));
 #pragma GCC unroll 8
-    for (int v = 0; v < kIntegerVectors; ++v) sums[v][kFirst + t] = rests[v][t] = zero_ints();
+    for (int v = 0; v < kIntegerVectors; ++v) {
+      sums[v][kFirst + t] = zero_ints();
+      rests[v][t] = start;
+    }
   }
   for (; steps != 0; steps &= steps - 1) {
     const size_t step = static_cast<size_t>(__builtin_ctzll(steps));
@@ -251,7 +74,7 @@ template <int kFirst, int kCount, int kTokens>
 #pragma GCC unroll 8
     for (int v = 0; v < kIntegerVectors; ++v) {
       const WideInts weight = load_ints(of_step + v * kWidth * 4);
-      const WideInts rest = load_ints(of_step + kUnpackedBytes + v * kWidth * 4);
+      const WideInts rest = load_ints(of_step + kToRests + v * kWidth * 4);
 #pragma GCC unroll 8
       for (int t = 0; t < kCount; ++t) {
         add_dots(sums[v][kFirst + t], weight, digits[t]);
@@ -259,28 +82,28 @@ template <int kFirst, int kCount, int kTokens>
       }
     }
   }
+  // Rests are 256ths.
 #pragma GCC unroll 8
   for (int t = 0; t < kCount; ++t) {
-    const WideInts start = broadcast_ints(static_cast<uint32_t>(x.starts[kFirst + t]));
 #pragma GCC unroll 8
     for (int v = 0; v < kIntegerVectors; ++v) {
       WideInts& sum = sums[v][kFirst + t];
-      sum = add_ints(add_ints(shift_left<kDigitBits>(sum), rests[v][t]), start);
+      sum = add_ints(shift_left<kDigitBits>(sum), shift_right<8 - kDigitBits>(rests[v][t]));
     }
   }
 }
 
-// A tile's sums so far, of each token one for each of the panel's rows.
-template <int kTokens>
-struct alignas(64) TileTotals {
-  float of[kTokens][kIntegerRows] = {};
+// Sums of blocks so far, of each token one for each of the panel's rows: [tokens][kIntegerRows].
+struct Totals {
+  float* of;
+  bool none;  // yet: what is there is not read
 };
 
-// A block of `steps` steps: totals += products * scales.
+// A block of `steps` steps: totals of the tokens = or += products * scales.
 template <int kTokens>
-[[gnu::always_inline]] inline void multiply_block(const uint8_t* weights, const float* scales,
-                                                  const BlockTokens<kTokens>& x, size_t steps,
-                                                  TileTotals<kTokens>& totals) {
+[[gnu::noinline]] void multiply_tile(const uint8_t* weights, const float* scales,
+                                     const BlockTokens<kTokens>& x, size_t steps,
+                                     const Totals& totals) {
   constexpr size_t kWidth = Floats::kWidth;
   WideInts sums[kIntegerVectors][kTokens];
   // By twos: more have more steps that are another's, fewer more ends of loops.
@@ -305,43 +128,120 @@ template <int kTokens>
     const Floats scale = load(scales + v * kWidth);
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {
-      float* total = totals.of[t] + v * kWidth;
-      store(total,
-            multiply_add(to_floats(sums[v][t]), scale * broadcast(x.scales[t]), load(total)));
+      float* total = totals.of + static_cast<size_t>(t) * kIntegerRows + v * kWidth;
+      const Floats before = totals.none ? zeros() : load(total);
+      store(total, multiply_add(to_floats(sums[v][t]), scale * broadcast(x.scales[t]), before));
     }
   }
 }
 
+// A block of a panel and all tokens' totals. A product's places, which lie far apart, are fetched
+// while its last blocks are multiplied, a line of each token at each.
+struct BlockProduct {
+  const uint8_t* weights;
+  const float* scales;
+  size_t block, steps;
+  Totals totals;
+  size_t rows;         // of the panel that are real
+  size_t blocks_left;  // behind this one
+  Destination to;      // at the panel's first row
+};
+
 template <int kTokens>
-[[gnu::noinline]] void multiply_tile(const uint8_t* weights, const float* scales, size_t columns,
-                                     const DigitTokens& x, size_t first_token, size_t rows,
-                                     size_t first_row, const Destination& to) {
-  TileTotals<kTokens> totals;
-  for (size_t block = 0, first = 0; first < columns; ++block, first += kSparseBlock) {
-    // The places of the results, which lie far apart, are fetched while the products are made, at
-    // each block a line of each token, as more at once would wait for one another.
-    for (size_t t = 0; t < kTokens && block * 16 < rows; ++t) {
-      __builtin_prefetch(to.out + (first_token + t) * to.stride + first_row + block * 16, 1);
-    }
-    const size_t left = columns - first;
-    multiply_block<kTokens>(weights + first * kIntegerRows, scales + block * kIntegerRows,
-                            BlockTokens<kTokens>(x, first_token, block),
-                            (left < kSparseBlock ? left : kSparseBlock) / 4, totals);
+inline void multiply_tokens(const BlockProduct& product, const DigitTokens& x, size_t token) {
+  const Destination& to = product.to;
+  const size_t line = product.blocks_left * 16;
+  for (size_t t = 0; t < kTokens && line < product.rows; ++t) {
+    __builtin_prefetch(to.out + (token + t) * to.stride + line, 1);
   }
+  const Totals totals = {product.totals.of + token * kIntegerRows, product.totals.none};
+  multiply_tile<kTokens>(product.weights, product.scales,
+                         BlockTokens<kTokens>(x, token, product.block), product.steps, totals);
+  if (product.blocks_left != 0) return;
   for (size_t t = 0; t < kTokens; ++t) {
     Floats of_token[kIntegerVectors];
     for (size_t v = 0; v < kIntegerVectors; ++v) {
-      of_token[v] = load(totals.of[t] + v * Floats::kWidth);
+      of_token[v] = load(totals.of + t * kIntegerRows + v * Floats::kWidth);
     }
-    store_token(of_token, first_token + t, rows, first_row, to);
+    store_token(of_token, token + t, product.rows, 0, to);
   }
 }
 
-// The tile is the same for every format.
-template <class F, int kTokens>
-void multiply_tokens(const Panel<F>& panel, size_t columns, const DigitTokens& x,
-                     size_t first_token, size_t rows, size_t first_row, const Destination& to) {
-  multiply_tile<kTokens>(panel.bytes, panel.scales, columns, x, first_token, rows, first_row, to);
+// All tokens times a block; meanwhile the next one's rows come nearer.
+inline void multiply_block(const BlockProduct& product, const DigitTokens& x, size_t tokens,
+                           const PanelRows& next) {
+  const size_t tiles = (tokens + kIntegerTokens - 1) / kIntegerTokens;
+  const size_t rows_a_tile = (kIntegerRows + tiles - 1) / tiles;
+  size_t token = 0, ahead = 0;
+  for (; token + kIntegerTokens <= tokens; token += kIntegerTokens, ahead += rows_a_tile) {
+    next.prefetch(ahead, ahead + rows_a_tile);
+    multiply_tokens<kIntegerTokens>(product, x, token);
+  }
+  next.prefetch(ahead, kIntegerRows);
+  if (token + 4 <= tokens) multiply_tokens<4>(product, x, token), token += 4;
+  if (token + 2 <= tokens) multiply_tokens<2>(product, x, token), token += 2;
+  if (token < tokens) multiply_tokens<1>(product, x, token);
+}
+
+// The tokens from `first` on.
+inline DigitTokens tokens_from(DigitTokens x, size_t first) {
+  const size_t values = first * x.columns;
+  x.high += values;
+  x.low += values;
+  x.scales += values / 32;
+  x.steps += values / 32;
+  x.starts += values / kSparseBlock;
+  return x;
+}
+
+// Digits of a product's tokens that stay in the second-level cache while panels pass, and so many
+// tokens at once, whose totals stay there too.
+constexpr size_t kDigitsAtOnce = size_t{1} << 20;
+constexpr size_t kTokensAtOnce = 512;
+constexpr size_t kPanelBytes = kBlockBytes + kTokensAtOnce * kIntegerRows * sizeof(float);
+
+template <class F>
+void integer_gemm(const WeightRows& w, const DigitTokens& all, size_t all_tokens, uint8_t* memory,
+                  const Destination& whole) {
+  const Panel<F> panel(memory, kSparseBlock, 2 * kToRests);
+  auto* totals = reinterpret_cast<float*>(memory + kBlockBytes);
+  const size_t width = w.row_bytes / F::kBytes * (F::kSuper ? 256 : 32);
+  for (size_t token = 0; token < all_tokens; token += kTokensAtOnce) {
+    const size_t left = all_tokens - token;
+    const size_t tokens = left < kTokensAtOnce ? left : kTokensAtOnce;
+    const DigitTokens x = tokens_from(all, token);
+    const size_t chunk = kDigitsAtOnce / tokens / kSparseBlock * kSparseBlock;
+    for (size_t first = 0; first < width; first += chunk) {
+      const size_t end = width - first < chunk ? width : first + chunk;
+      for (size_t row = 0; row < w.rows; row += kIntegerRows) {
+        Destination to = whole;
+        to.out += token * to.stride + row;
+        to.bias = to.bias == nullptr || first != 0 ? nullptr : to.bias + row;
+        to.add |= first != 0;
+        for (size_t column = first; column < end; column += kSparseBlock) {
+          const PanelRows from = PanelRows::of<F>(w, row, column, kSparseBlock);
+          unpack_block<F>(from, panel);
+          const size_t behind = column + kSparseBlock;
+          PanelRows next = {};
+          if (behind < end) {
+            next = PanelRows::of<F>(w, row, behind, kSparseBlock);
+          } else if (row + kIntegerRows < w.rows) {
+            next = PanelRows::of<F>(w, row + kIntegerRows, first, kSparseBlock);
+          }
+          const size_t columns = end - column < kSparseBlock ? end - column : kSparseBlock;
+          multiply_block({.weights = panel.bytes,
+                          .scales = panel.scales,
+                          .block = column / kSparseBlock,
+                          .steps = columns / 4,
+                          .totals = {totals, column == first},
+                          .rows = from.rows,
+                          .blocks_left = behind < end ? (end - 1 - column) / kSparseBlock : 0,
+                          .to = to},
+                         x, tokens, next);
+        }
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -8,7 +8,9 @@
 //   kOffset    what an unsigned byte q stands for is q - kOffset
 //   kMinimums  groups have a minimum too, which is not zero
 //   kSuper     a block has 256 values, not 32
+//   kScaleFirst  (of small ones) it begins with its scale as f16, and its minimum, added, if any
 //   kHalves    32 values are the low halves of 16 bytes, then the high ones (HalvesFormat)
+//   kHalfValues  low halves of so many bytes behind one another, then their high halves; 0: not so
 // and of a run of 256 values (one block, or eight)
 //   values(run, i)      the 32 bytes of values 32 i ..
 //   scales(run, parts)  of the 8 or 16 groups; the minimums are subtracted. Of a run of small
@@ -35,7 +37,8 @@ struct Scales {
 
 struct SmallFormat {
   static constexpr bool kSuper = false, kSigned = false, kMinimums = false, kHalves = false;
-  static constexpr size_t kFifthBits = 0;
+  static constexpr bool kScaleFirst = true;
+  static constexpr size_t kFifthBits = 0, kHalfValues = 0;
   static constexpr int kGroup = 32, kOffset = 0;
 };
 
@@ -46,6 +49,7 @@ struct SmallFormat {
 template <class Block>
 struct HalvesFormat : SmallFormat {
   static constexpr bool kHalves = true;
+  static constexpr size_t kHalfValues = 16;
   static constexpr size_t kBytes = sizeof(Block), kQuantsStride = sizeof(Block);
   static constexpr size_t kQuants = offsetof(Block, quants);
   static Bytes values(const uint8_t* run, int i) {
@@ -176,6 +180,7 @@ struct HalfPowers {
 constexpr HalfPowers kHalfPowers;
 
 struct MXFP4 : HalvesFormat<BlockMXFP4> {
+  static constexpr bool kScaleFirst = false;
   static constexpr int kOffset = 12, kMaximum = 24;
   static constexpr int8_t level(int i) { return static_cast<int8_t>(kFp4HalfLevels[i] + kOffset); }
   static Bytes table() {
@@ -203,7 +208,8 @@ inline __m256 floats_of_bytes(__m128i bytes) {
 
 struct SuperFormat {
   static constexpr bool kSuper = true, kSigned = false, kMinimums = false, kHalves = false;
-  static constexpr size_t kFifthBits = 0;
+  static constexpr bool kScaleFirst = false;
+  static constexpr size_t kFifthBits = 0, kHalfValues = 0;
   static constexpr int kGroup = 32, kOffset = 0;
 };
 
@@ -291,11 +297,11 @@ inline Scales six_bit_scales(const uint8_t* packed, __m128 scale_and_minimum) {
 
 struct Q4_K : SuperFormat {
   static constexpr size_t kBytes = sizeof(BlockQ4_K);
+  static constexpr size_t kQuants = offsetof(BlockQ4_K, quants), kQuantsStride = 16;
+  static constexpr size_t kHalfValues = 32;
   static constexpr bool kMinimums = true;
   static constexpr int kMaximum = 15;
-  static Bytes values(const uint8_t* block, int i) {
-    return four_bits(block + offsetof(BlockQ4_K, quants), i);
-  }
+  static Bytes values(const uint8_t* block, int i) { return four_bits(block + kQuants, i); }
   static Scales scales(const uint8_t* block, int) {
     return six_bit_scales(block + offsetof(BlockQ4_K, scales), f16_pair_at(block));
   }
@@ -346,6 +352,7 @@ struct IQ4_XS : SuperFormat {
   static constexpr bool kSigned = true, kHalves = true;
   static constexpr int kMaximum = 128;
   static constexpr size_t kQuants = offsetof(BlockIQ4_XS, quants), kQuantsStride = 16;
+  static constexpr size_t kHalfValues = 16;
   static Bytes values(const uint8_t* block, int i) {
     return finish(halves(block + kQuants + kQuantsStride * i));
   }

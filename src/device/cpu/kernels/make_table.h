@@ -5,12 +5,17 @@
 #include "device/cpu/kernels/decode.h"
 #include "device/cpu/kernels/float_matmul.h"
 #include "device/cpu/kernels/formats_grid.h"
-#include "device/cpu/kernels/integer_gemm.h"
 #include "device/cpu/kernels/integer_gemv.h"
 #include "device/cpu/kernels/quantize.h"
 #include "device/cpu/kernels/speed_kernels.h"
 #include "device/cpu/kernels/table.h"
 #include "device/cpu/kernels/vector_kernels.h"
+
+#if defined(__AVX512VNNI__)
+#include "device/cpu/kernels/byte_tile.h"
+#else
+#include "device/cpu/kernels/group_tile.h"
+#endif
 
 namespace {
 

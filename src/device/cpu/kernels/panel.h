@@ -1,9 +1,8 @@
 // Rows of quantised weights unpacked for many tokens. A body: included by kernels_*.cpp after their
 // vector types.
 //
-// A panel has kChunk columns at most, so that it stays in the cache while all tokens pass, as their
-// digits of these columns stay in the second while all panels do. It is interleaved so that a lane
-// of the sums is a row: bytes [columns / 4][kIntegerRows][4], then scales
+// A panel has so few columns that it stays in the cache while all tokens pass. It is interleaved so
+// that a lane of the sums is a row: bytes [columns / 4][kIntegerRows][4], then scales
 // [columns / group][kIntegerRows], then minimums of the same shape, added, where the format has
 // them.
 #pragma once
@@ -17,19 +16,17 @@ namespace {
 using namespace hadal::cpu;
 
 constexpr size_t kIntegerRows = kIntegerVectors * Floats::kWidth;
-// Bytes, and a scale and a minimum for each 16.
-constexpr size_t kUnpackedBytes =
-    kChunk * kIntegerRows + kChunk / 16 * kIntegerRows * 2 * sizeof(float);
 
 template <class F>
 struct Panel {
   uint8_t* bytes;
   float* scales;
   float* minimums;
-  explicit Panel(uint8_t* memory)
+  // Of so many columns, and of so many bytes.
+  Panel(uint8_t* memory, size_t columns, size_t byte_count)
       : bytes(memory),
-        scales(reinterpret_cast<float*>(memory + kChunk * kIntegerRows)),
-        minimums(scales + kChunk / F::kGroup * kIntegerRows) {}
+        scales(reinterpret_cast<float*>(memory + byte_count)),
+        minimums(scales + columns / F::kGroup * kIntegerRows) {}
 };
 
 // Scales of a run of eight rows, to their groups' places.
@@ -61,15 +58,15 @@ inline void unpack_scales(const uint8_t* const (&rows)[8], size_t at, int parts,
   }
 }
 
-// Where a panel comes from: a chunk of kIntegerRows rows, or of those that are left.
+// Where a panel comes from: `columns`, whole runs, of kIntegerRows rows, or of what is left.
 struct PanelRows {
   const uint8_t* data;
   size_t row_bytes, rows, bytes;  // bytes: of a row's chunk
 
   template <class F>
-  static PanelRows of(const WeightRows& w, size_t first_row, size_t first_column) {
+  static PanelRows of(const WeightRows& w, size_t first_row, size_t first_column, size_t columns) {
     const size_t start = first_column / 256 * kRunBytes<F>, rows = w.rows - first_row;
-    const size_t whole = w.row_bytes - start, most = kChunk / 256 * kRunBytes<F>;
+    const size_t whole = w.row_bytes - start, most = columns / 256 * kRunBytes<F>;
     return {w.data + first_row * w.row_bytes + start, w.row_bytes,
             rows < kIntegerRows ? rows : kIntegerRows, whole < most ? whole : most};
   }

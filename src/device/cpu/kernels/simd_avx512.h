@@ -194,19 +194,35 @@ inline WideInts to_ints(Floats a) {
 inline Floats absolute(Floats a) {
   return {_mm512_abs_ps(a.v)};
 }
+// a with the 32 bits at `p` in one lane.
+inline WideInts replace_lane(WideInts a, size_t lane, const void* p) {
+  return {_mm512_mask_broadcastd_epi32(a.v, static_cast<__mmask16>(1u << lane), _mm_loadu_si32(p))};
+}
+// Of f16 in the low halves of lanes.
+inline Floats floats_of_low_f16(WideInts a) {
+  return {_mm512_cvtph_ps(_mm512_cvtepi32_epi16(a.v))};
+}
 // The low 16 bits of each 32, in both halves.
 inline WideInts twice_in_16_bits(WideInts a) {
   const __m512i low = _mm512_and_si512(a.v, _mm512_set1_epi32(0xffff));
   return {_mm512_or_si512(low, _mm512_slli_epi32(a.v, 16))};
-}
-inline WideInts both_bits(WideInts a, WideInts b) {
-  return {_mm512_and_si512(a.v, b.v)};
 }
 inline WideInts broadcast8(int8_t x) {
   return {_mm512_set1_epi8(x)};
 }
 inline WideInts subtract8(WideInts a, WideInts b) {
   return {_mm512_sub_epi8(a.v, b.v)};
+}
+inline WideInts both_bits(WideInts a, WideInts b) {
+  return {_mm512_and_si512(a.v, b.v)};
+}
+// a's bits where `mask` has ones, b's elsewhere.
+inline WideInts choose_bits(WideInts mask, WideInts a, WideInts b) {
+  return {_mm512_ternarylogic_epi32(mask.v, a.v, b.v, 0xca)};
+}
+// (a & mask) ^ b
+inline WideInts masked_exclusive_or(WideInts a, WideInts mask, WideInts b) {
+  return {_mm512_ternarylogic_epi32(a.v, mask.v, b.v, 0x6a)};
 }
 template <int kBits>
 inline WideInts shift_left16(WideInts a) {
@@ -216,25 +232,14 @@ template <int kBits>
 inline WideInts shift_right16(WideInts a) {
   return {_mm512_srli_epi16(a.v, kBits)};
 }
+// The sign is kept.
+template <int kBits>
+inline WideInts shift_right(WideInts a) {
+  return {_mm512_srai_epi32(a.v, kBits)};
+}
 // a * b / 2^15, rounded.
 inline WideInts multiply_rounded16(WideInts a, WideInts b) {
   return {_mm512_mulhrs_epi16(a.v, b.v)};
-}
-// Of each 128 bits the low (high) halves, in turn; packing two of words is the way back.
-inline WideInts interleave_low8(WideInts a, WideInts b) {
-  return {_mm512_unpacklo_epi8(a.v, b.v)};
-}
-inline WideInts interleave_high8(WideInts a, WideInts b) {
-  return {_mm512_unpackhi_epi8(a.v, b.v)};
-}
-inline WideInts interleave_low32(WideInts a, WideInts b) {
-  return {_mm512_unpacklo_epi32(a.v, b.v)};
-}
-inline WideInts interleave_high32(WideInts a, WideInts b) {
-  return {_mm512_unpackhi_epi32(a.v, b.v)};
-}
-inline WideInts pack_unsigned(WideInts low, WideInts high) {
-  return {_mm512_packus_epi16(low.v, high.v)};
 }
 #endif
 

@@ -51,10 +51,6 @@ enum FloatFormat : int { kFloat_F32, kFloat_F16, kFloat_BF16, kFloat_F8, kFloatF
 // digits after one mask and after one shift.
 constexpr int kDigitBits = 7;
 constexpr size_t kSparseBlock = 256;
-constexpr size_t kChunk = 1024;  // columns that a gemm takes at once
-constexpr size_t chunks_of(size_t columns) {
-  return (columns + kChunk - 1) / kChunk;
-}
 struct DigitTokens {
   size_t columns;        // those of the weights, rounded up to 256; what is behind them is 0
   int8_t* high;          // [tokens][columns], in -127 .. 127
