@@ -15,11 +15,19 @@ Result<std::unique_ptr<HostBuffer>> HostBuffer::create(Device& device, size_t by
   if (bytes <= left) {
     const size_t page_bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
     const size_t mapped_bytes = round_up(std::max<size_t>(bytes, 1), page_bytes);
-    void* data = mmap(nullptr, mapped_bytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (data != MAP_FAILED) {
+    // More than is wanted, of which what lies before a huge page's start and behind the end goes.
+    const size_t spare_bytes = bytes < kHugePage ? 0 : kHugePage - page_bytes;
+    void* mapped = mmap(nullptr, mapped_bytes + spare_bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mapped != MAP_FAILED) {
+      auto* data = static_cast<std::byte*>(mapped);
+      const size_t past = reinterpret_cast<uintptr_t>(mapped) % kHugePage;
+      const size_t before = spare_bytes == 0 || past == 0 ? 0 : kHugePage - past;
+      if (before != 0) munmap(data, before);
+      data += before;
+      if (before != spare_bytes) munmap(data + mapped_bytes, spare_bytes - before);
       return std::unique_ptr<HostBuffer>(
-          new HostBuffer(device, static_cast<std::byte*>(data), bytes, mapped_bytes));
+          new HostBuffer(device, data, bytes, mapped_bytes));
     }
   }
   return fail("not enough memory on device {}: {} ({} bytes) wanted, {} ({} bytes) left",

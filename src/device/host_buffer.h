@@ -9,9 +9,12 @@
 
 namespace hadal {
 
-// Zeroed, page-aligned, committed page by page as it is first touched.
+// Zeroed, page-aligned, committed page by page as it is first touched. One that holds a huge page
+// starts where one may lie.
 class HostBuffer final : public Buffer {
  public:
+  static constexpr size_t kHugePage = size_t{2} << 20;
+
   // Errors name the bytes wanted and the bytes left; what available_memory_bytes() does not leave
   // is refused, though the system might promise it. 0 bytes are a page. `device` owns the tensors.
   static Result<std::unique_ptr<HostBuffer>> create(Device& device, size_t bytes);

@@ -14,6 +14,7 @@ class CacheRows {
         block_values_(quant_format(cache.type).block_values),
         block_bytes_(quant_format(cache.type).block_bytes) {}
 
+  size_t stride() const { return row_bytes_; }
   std::byte* row(size_t row) const { return data_ + row * row_bytes_; }
   // Of a head's part of a row, which is whole blocks or the row's only one.
   size_t bytes(size_t values) const {

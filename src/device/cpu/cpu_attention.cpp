@@ -1,6 +1,8 @@
 // The paged cache and attention over it. Work is cut by sequence, tile of tokens and key-value
 // head: all query heads of a group read each key and value once. Where that leaves threads idle
-// (decode of few sequences) the past is cut too, and the parts are joined at the end.
+// (decode of few sequences) the past is cut too, and the parts are joined at the end. Few rows are
+// bound by memory, where the heads of a position lie beside one another: there one thread takes all
+// heads of a run of positions before the next run, so that it reads on and on.
 #include <cmath>
 #include <cstring>
 
@@ -18,6 +20,7 @@ namespace {
 constexpr uint32_t kTileRows = 64;  // query rows that read a key at once, unless a group is larger
 constexpr uint32_t kPartLeast = 256;     // positions: fewer are not worth a part of their own
 constexpr uint32_t kItemsPerThread = 2;  // wanted, before the past is cut
+constexpr uint32_t kFewRows = 8;         // of a tile: more are bound by arithmetic
 
 }  // namespace
 
@@ -62,8 +65,9 @@ struct CpuOps::AttentionPlan {
   const AttentionArgs& args;
   CacheRows keys, values;
   uint32_t key_width = 0, value_width = 0, group = 0;
-  uint32_t tile_tokens = 0;  // of one item
-  uint32_t parts = 1;        // that the past is cut into
+  uint32_t tile_tokens = 0;    // of one item
+  uint32_t parts = 1;          // that the past is cut into
+  uint32_t heads_at_once = 1;  // key-value heads that a thread takes together: all or one
   size_t items = 0;
   size_t rows_max = 0, sum_stride = 0;
   // A thread's scratch, and what the parts leave: maximum, total and sums of each row.
@@ -84,8 +88,8 @@ void CpuOps::attention(const AttentionArgs& args) {
   AttentionPlan plan{.args = args};
   plan_attention(plan);
   if (plan.items == 0 || !reserve_attention(plan)) return;
-  parallel(plan.items, 1, [&](size_t first, size_t last, uint32_t thread) {
-    for (size_t item = first; item < last; ++item) attend_item(plan, item, thread);
+  parallel(plan.items / plan.heads_at_once, 1, [&](size_t first, size_t last, uint32_t thread) {
+    for (size_t work = first; work < last; ++work) attend_heads(plan, work, thread);
   });
   if (plan.parts > 1) join_parts(plan);
 }
@@ -121,18 +125,25 @@ void CpuOps::plan_attention(AttentionPlan& plan) const {
     last = std::max(last, position);
   }
   plan.rows_max = size_t{std::min(tokens_max, plan.tile_tokens)} * plan.group;
-  plan.items = tiles * args.kv_heads;
   const size_t wanted = size_t{pool_.threads()} * kItemsPerThread;
-  if (pool_.threads() > 1 && plan.items != 0 && plan.items < wanted) {
-    const size_t parts_max = static_cast<size_t>(last) / kPartLeast + 1;
-    plan.parts = static_cast<uint32_t>(std::min(divide_up(wanted, plan.items), parts_max));
+  const size_t parts_max = static_cast<size_t>(last) / kPartLeast + 1;
+  if (plan.rows_max <= kFewRows && tiles * parts_max >= pool_.threads()) {
+    plan.heads_at_once = args.kv_heads;
+  }
+  plan.items = tiles * args.kv_heads;
+  const size_t work = plan.items / plan.heads_at_once;
+  if (pool_.threads() > 1 && work != 0 && work < wanted) {
+    plan.parts = static_cast<uint32_t>(std::min(divide_up(wanted, work), parts_max));
     plan.items *= plan.parts;
   }
 }
 
 bool CpuOps::reserve_attention(AttentionPlan& plan) {
   Arena one;
-  thread_tile(plan, one);
+  for (uint32_t head = 0; head < plan.heads_at_once; ++head) {
+    static_cast<void>(one.take<HeadAttention>(1));
+    thread_tile(plan, one);
+  }
   plan.thread_bytes = one.used();
   return cut_scratch(scratch_, [&](Arena& all) {
     plan.threads = all.take<std::byte>(plan.thread_bytes * pool_.threads());
@@ -186,16 +197,50 @@ CpuOps::AttentionItem CpuOps::attention_item(const AttentionPlan& plan, size_t i
   return item;
 }
 
-void CpuOps::attend_item(const AttentionPlan& plan, size_t index, uint32_t thread) const {
+// A tile of one head, and where its runs lie.
+struct CpuOps::HeadAttention {
+  AttentionItem item;
+  size_t index;  // of the item
+  AttentionTile tile;
+};
+
+void CpuOps::attend_heads(const AttentionPlan& plan, size_t work, uint32_t thread) const {
   const AttentionArgs& args = plan.args;
-  const AttentionItem item = attention_item(plan, index);
   Arena arena;
   arena.start(plan.threads + thread * plan.thread_bytes);
-  AttentionTile tile = thread_tile(plan, arena);
+  auto* heads = arena.take<HeadAttention>(plan.heads_at_once);
+  uint32_t length = 0;  // positions that some row sees
+  for (uint32_t i = 0; i < plan.heads_at_once; ++i) {
+    // Items count parts fastest, then heads.
+    const size_t index =
+        plan.heads_at_once == 1
+            ? work
+            : (work / plan.parts * args.kv_heads + i) * plan.parts + work % plan.parts;
+    heads[i] = {attention_item(plan, index), index, thread_tile(plan, arena)};
+    length = start_tile(plan, heads[i].item, heads[i].tile);
+  }
+  const auto runs = static_cast<uint32_t>(divide_up(length, kAttentionRun));
+  const uint32_t part = heads[0].item.part;
+  const uint32_t last_run = runs * (part + 1) / plan.parts;
+  const Attend attend(kernels_, args.cache.keys.type, args.cache.values.type);
+  for (uint32_t run = runs * part / plan.parts; run < last_run; ++run) {
+    for (uint32_t i = 0; i < plan.heads_at_once; ++i) {
+      attend(heads[i].tile, find_run(plan, heads[i].item, run, length));
+    }
+  }
+  for (uint32_t i = 0; i < plan.heads_at_once; ++i) {
+    finish_item(plan, heads[i].item, heads[i].tile, heads[i].index);
+  }
+}
+
+// Queries and limits of a tile that has seen nothing; returns the positions that some row sees.
+uint32_t CpuOps::start_tile(const AttentionPlan& plan, const AttentionItem& item,
+                            AttentionTile& tile) {
+  const AttentionArgs& args = plan.args;
   tile.rows = size_t{item.tokens} * plan.group;
   auto* queries = const_cast<float*>(tile.queries);
   auto* limits = const_cast<uint32_t*>(tile.limits);
-  uint32_t length = 0;  // positions that some row sees
+  uint32_t length = 0;
   for (size_t row = 0; row < tile.rows; ++row) {
     const size_t token = item.first_token + row / plan.group;
     const size_t head = size_t{item.kv_head} * plan.group + row % plan.group;
@@ -209,24 +254,34 @@ void CpuOps::attend_item(const AttentionPlan& plan, size_t index, uint32_t threa
     tile.totals[row] = 0;
   }
   std::memset(tile.sums, 0, tile.rows * tile.sum_stride * sizeof(float));
+  return length;
+}
 
-  const auto runs = static_cast<uint32_t>(divide_up(length, kAttentionRun));
-  const uint32_t first_run = runs * item.part / plan.parts;
-  const uint32_t last_run = runs * (item.part + 1) / plan.parts;
-  const Attend attend(kernels_, args.cache.keys.type, args.cache.values.type);
-  for (uint32_t i = first_run; i < last_run; ++i) {
-    AttentionRun run;
-    run.first = i * kAttentionRun;
-    run.count = std::min<size_t>(kAttentionRun, length - run.first);
-    for (uint32_t p = 0; p < run.count; ++p) {
-      const size_t row =
-          cache_row(args.cache, args.layout, item.sequence, static_cast<uint32_t>(run.first) + p);
-      run.keys[p] = plan.keys.place(row, size_t{item.kv_head} * plan.key_width);
-      run.values[p] = plan.values.place(row, size_t{item.kv_head} * plan.value_width);
+// Where the keys and values of a run lie: one behind the other in each block of the cache.
+AttentionRun CpuOps::find_run(const AttentionPlan& plan, const AttentionItem& item, uint32_t index,
+                              uint32_t length) {
+  const AttentionArgs& args = plan.args;
+  AttentionRun run;
+  run.first = size_t{index} * kAttentionRun;
+  run.count = std::min<size_t>(kAttentionRun, length - run.first);
+  const auto row_of = [&](size_t p) {
+    return cache_row(args.cache, args.layout, item.sequence, static_cast<uint32_t>(run.first + p));
+  };
+  for (size_t p = 0; p < run.count;) {
+    const size_t behind = (run.first + p) % args.cache.block_tokens;
+    const size_t count = std::min(args.cache.block_tokens - behind, run.count - p);
+    const size_t row = row_of(p);
+    CHECK(row_of(p + count - 1) == row + count - 1);
+    const uint8_t* key = plan.keys.place(row, size_t{item.kv_head} * plan.key_width);
+    const uint8_t* value = plan.values.place(row, size_t{item.kv_head} * plan.value_width);
+    for (const size_t end = p + count; p < end; ++p) {
+      run.keys[p] = key;
+      run.values[p] = value;
+      key += plan.keys.stride();
+      value += plan.values.stride();
     }
-    attend(tile, run);
   }
-  finish_item(plan, item, tile, index);
+  return run;
 }
 
 void CpuOps::finish_item(const AttentionPlan& plan, const AttentionItem& item,

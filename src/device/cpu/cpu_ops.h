@@ -117,11 +117,16 @@ class CpuOps final : public Ops {
   // attention, in the order of its steps.
   struct AttentionPlan;
   struct AttentionItem;
+  struct HeadAttention;
   void plan_attention(AttentionPlan& plan) const;
   bool reserve_attention(AttentionPlan& plan);
   static AttentionTile thread_tile(const AttentionPlan& plan, Arena& arena);
   static AttentionItem attention_item(const AttentionPlan& plan, size_t index);
-  void attend_item(const AttentionPlan& plan, size_t index, uint32_t thread) const;
+  void attend_heads(const AttentionPlan& plan, size_t work, uint32_t thread) const;
+  static uint32_t start_tile(const AttentionPlan& plan, const AttentionItem& item,
+                             AttentionTile& tile);
+  static AttentionRun find_run(const AttentionPlan& plan, const AttentionItem& item, uint32_t index,
+                               uint32_t length);
   void finish_item(const AttentionPlan& plan, const AttentionItem& item, const AttentionTile& tile,
                    size_t index) const;
   void join_parts(const AttentionPlan& plan) const;

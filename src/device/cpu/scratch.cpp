@@ -5,15 +5,10 @@
 #include "base/sizes.h"
 
 namespace hadal::cpu {
-namespace {
-
-constexpr size_t kHugePage = size_t{2} << 20;
-
-}  // namespace
 
 Result<std::unique_ptr<HostBuffer>> allocate_host(Device& device, size_t bytes) {
   HADAL_TRY(auto buffer, HostBuffer::create(device, bytes));
-  if (bytes >= kHugePage) {
+  if (bytes >= HostBuffer::kHugePage) {
     // A wish: where the system refuses, small pages serve as well.
     static_cast<void>(madvise(buffer->data(), round_up(bytes, 4096), MADV_HUGEPAGE));
   }

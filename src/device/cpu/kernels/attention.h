@@ -3,6 +3,8 @@
 // run never leave the cache. A body: included by kernels_*.cpp after their vector types.
 #pragma once
 
+#include <type_traits>
+
 #include "device/cpu/kernels/float_matmul.h"
 #include "device/cpu/kernels/table.h"
 #include "device/cpu/kernels/vector_kernels.h"
@@ -96,36 +98,82 @@ struct CacheQ4_0 {
   }
 };
 
-// scores[r, p] of rows first .. first + 3 (rows behind the last repeat it) against every key.
-template <class Cache>
-void score_four(const AttentionTile& tile, const AttentionRun& run, size_t first) {
-  const float* query[4];
-  for (size_t r = 0; r < 4; ++r) {
-    const size_t row = first + r < tile.rows ? first + r : tile.rows - 1;
-    query[r] = tile.queries + row * tile.query_stride;
+// So many rows read a key or a value at once, as it lies in the cache.
+constexpr size_t kRowsAtOnce = 8;
+
+// `work` with the number of rows as a type and the first one, for all rows in about equal parts.
+template <typename Work>
+inline void for_rows(size_t rows, const Work& work) {
+  for (size_t first = 0; first < rows;) {
+    const size_t left = rows - first;
+    const size_t count = left <= kRowsAtOnce      ? left
+                         : left < 2 * kRowsAtOnce ? (left + 1) / 2
+                                                  : kRowsAtOnce;
+    const auto take = [&](auto number) { work(number, first); };
+    switch (count) {
+      case 1:
+        take(std::integral_constant<int, 1>());
+        break;
+      case 2:
+        take(std::integral_constant<int, 2>());
+        break;
+      case 3:
+        take(std::integral_constant<int, 3>());
+        break;
+      case 4:
+        take(std::integral_constant<int, 4>());
+        break;
+      case 5:
+        take(std::integral_constant<int, 5>());
+        break;
+      case 6:
+        take(std::integral_constant<int, 6>());
+        break;
+      case 7:
+        take(std::integral_constant<int, 7>());
+        break;
+      default:
+        take(std::integral_constant<int, 8>());
+        break;
+    }
+    first += count;
   }
-  const size_t rows = tile.rows - first < 4 ? tile.rows - first : 4;
+}
+
+// scores[r, p] of rows first .. first + kRows - 1 against every key.
+template <class Cache, int kRows>
+void score_rows(const AttentionTile& tile, const AttentionRun& run, size_t first) {
+  const float* query[kRows];
+  for (size_t r = 0; r < kRows; ++r) query[r] = tile.queries + (first + r) * tile.query_stride;
   for (size_t p = 0; p < run.count; ++p) {
     const uint8_t* key = run.keys[p];
     if (first == 0) {  // keys soon, values after them; the next rows find them in the cache
       if (p + 4 < run.count) prefetch_lines(run.keys[p + 4], Cache::bytes(tile.key_width));
       prefetch_lines(run.values[p], tile.value_bytes);
     }
-    Floats sums[4] = {zeros(), zeros(), zeros(), zeros()};
+    Floats sums[kRows];
+    for (Floats& sum : sums) sum = zeros();
     for_vectors(
         tile.key_width,
         [&](size_t i) {
           const Floats k = Cache::load(key, i);
-          for (int r = 0; r < 4; ++r) sums[r] = multiply_add(k, load(query[r] + i), sums[r]);
+#pragma GCC unroll 8
+          for (int r = 0; r < kRows; ++r) sums[r] = multiply_add(k, load(query[r] + i), sums[r]);
         },
         [&](size_t i, size_t n) {
           const Floats k = Cache::load_some(key, i, n);
-          for (int r = 0; r < 4; ++r)
+          for (int r = 0; r < kRows; ++r)
             sums[r] = multiply_add(k, load_part(query[r] + i, n), sums[r]);
         });
-    float four[4];
-    _mm_storeu_ps(four, sum_of_four(fold(sums[0]), fold(sums[1]), fold(sums[2]), fold(sums[3])));
-    for (size_t r = 0; r < rows; ++r) tile.scores[(first + r) * kAttentionRun + p] = four[r];
+#pragma GCC unroll 2
+    for (int r = 0; r < kRows; r += 4) {
+      const auto folded = [&](int i) { return fold(r + i < kRows ? sums[r + i] : zeros()); };
+      float four[4];
+      _mm_storeu_ps(four, sum_of_four(folded(0), folded(1), folded(2), folded(3)));
+      for (int i = 0; i < 4 && r + i < kRows; ++i) {
+        tile.scores[(first + static_cast<size_t>(r + i)) * kAttentionRun + p] = four[i];
+      }
+    }
   }
 }
 
@@ -239,26 +287,25 @@ void soften_row(const AttentionTile& tile, const AttentionRun& run, size_t row) 
   tile.totals[row] += sum(total);
 }
 
-// sums[r] += weights . values for rows first .. first + 3, read as they lie in the cache.
-template <class Cache>
-void add_values_of_four(const AttentionTile& tile, const AttentionRun& run, size_t first) {
-  const size_t rows = tile.rows - first < 4 ? tile.rows - first : 4;
-  const float* weights[4];
-  float* sums[4];
-  for (size_t r = 0; r < 4; ++r) {
-    const size_t row = first + (r < rows ? r : rows - 1);
-    weights[r] = tile.scores + row * kAttentionRun;
-    sums[r] = tile.sums + row * tile.sum_stride;
+// sums[r] += weights . values for rows first .. first + kRows - 1.
+template <class Cache, int kRows>
+void add_values_of_rows(const AttentionTile& tile, const AttentionRun& run, size_t first) {
+  const float* weights[kRows];
+  float* sums[kRows];
+  for (size_t r = 0; r < kRows; ++r) {
+    weights[r] = tile.scores + (first + r) * kAttentionRun;
+    sums[r] = tile.sums + (first + r) * tile.sum_stride;
   }
   const auto add = [&](size_t i, auto load_value) {
-    Floats total[4];
-    for (int r = 0; r < 4; ++r) total[r] = load(sums[r] + i);
+    Floats total[kRows];
+    for (int r = 0; r < kRows; ++r) total[r] = load(sums[r] + i);
     for (size_t p = 0; p < run.count; ++p) {
       const Floats value = load_value(run.values[p], i);
-      for (int r = 0; r < 4; ++r)
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r)
         total[r] = multiply_add(value, broadcast(weights[r][p]), total[r]);
     }
-    for (size_t r = 0; r < rows; ++r) store(sums[r] + i, total[r]);
+    for (int r = 0; r < kRows; ++r) store(sums[r] + i, total[r]);
   };
   for_vectors(
       tile.value_width,
@@ -275,7 +322,9 @@ void score(const AttentionTile& tile, const AttentionRun& run) {
     multiply_matrices(tile.rows, tile.queries, tile.query_stride, tile.panel, kAttentionRun,
                       tile.key_width, kAttentionRun, tile.scores, kAttentionRun, false);
   } else {
-    for (size_t row = 0; row < tile.rows; row += 4) score_four<Cache>(tile, run, row);
+    for_rows(tile.rows, [&](auto rows, size_t first) {
+      score_rows<Cache, decltype(rows)::value>(tile, run, first);
+    });
   }
 }
 
@@ -290,7 +339,9 @@ void add_values(const AttentionTile& tile, const AttentionRun& run) {
     multiply_matrices(tile.rows, tile.scores, kAttentionRun, tile.panel, tile.sum_stride, run.count,
                       tile.sum_stride, tile.sums, tile.sum_stride, true);
   } else {
-    for (size_t row = 0; row < tile.rows; row += 4) add_values_of_four<Cache>(tile, run, row);
+    for_rows(tile.rows, [&](auto rows, size_t first) {
+      add_values_of_rows<Cache, decltype(rows)::value>(tile, run, first);
+    });
   }
 }
 

@@ -64,7 +64,7 @@ struct HalvesFormat : SmallFormat {
 // The 16 bits at `p` in each of `count` blocks, four at most, then zeros. In scalar registers:
 // where vectors are of 512 bits, their two ports are what a gemv waits for.
 template <size_t kBytes>
-inline uint64_t four_u16(const uint8_t* p, int count) {
+[[gnu::always_inline]] inline uint64_t four_u16(const uint8_t* p, int count) {
   uint64_t all = 0;
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
@@ -72,8 +72,9 @@ inline uint64_t four_u16(const uint8_t* p, int count) {
   }
   return all;
 }
+// Inlined by force: where a kernel more of it is made, the compiler would rather call.
 template <size_t kBytes>
-inline __m256 eight_f16(const uint8_t* p, int count) {
+[[gnu::always_inline]] inline __m256 eight_f16(const uint8_t* p, int count) {
   const uint64_t first = four_u16<kBytes>(p, count);
   const uint64_t second = count > 4 ? four_u16<kBytes>(p + 4 * kBytes, count - 4) : 0;
   return _mm256_cvtph_ps(_mm_set_epi64x(static_cast<int64_t>(second), static_cast<int64_t>(first)));
