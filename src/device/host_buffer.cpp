@@ -26,8 +26,7 @@ Result<std::unique_ptr<HostBuffer>> HostBuffer::create(Device& device, size_t by
       if (before != 0) munmap(data, before);
       data += before;
       if (before != spare_bytes) munmap(data + mapped_bytes, spare_bytes - before);
-      return std::unique_ptr<HostBuffer>(
-          new HostBuffer(device, data, bytes, mapped_bytes));
+      return std::unique_ptr<HostBuffer>(new HostBuffer(device, data, bytes, mapped_bytes));
     }
   }
   return fail("not enough memory on device {}: {} ({} bytes) wanted, {} ({} bytes) left",
