@@ -146,7 +146,7 @@ inline WideFactors<F> wide_factors(__m256 first, __m256 second) {
 }
 
 // rows[r] word i <-> rows[i] word r.
-inline void transpose_words(WideInts (&rows)[16]) {
+[[gnu::always_inline]] inline void transpose_words(WideInts (&rows)[16]) {
   __m512i pairs[16], fours[16];
 #pragma GCC unroll 8
   for (int i = 0; i < 16; i += 2) {
