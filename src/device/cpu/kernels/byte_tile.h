@@ -194,10 +194,10 @@ inline DigitTokens tokens_from(DigitTokens x, size_t first) {
   return x;
 }
 
-// Digits of a product's tokens that stay in the second-level cache while panels pass, and so many
-// tokens at once, whose totals stay there too.
-constexpr size_t kDigitsAtOnce = size_t{1} << 20;
-constexpr size_t kTokensAtOnce = 512;
+// So many tokens' digits of so many columns, and their totals, stay in the second-level cache while
+// panels pass. Few tokens could have more columns, but then a token's sum would depend on how many
+// there are beside it.
+constexpr size_t kTokensAtOnce = 512, kColumnsAtOnce = 2048;
 constexpr size_t kPanelBytes = kBlockBytes + kTokensAtOnce * kIntegerRows * sizeof(float);
 
 template <class F>
@@ -210,9 +210,8 @@ void integer_gemm(const WeightRows& w, const DigitTokens& all, size_t all_tokens
     const size_t left = all_tokens - token;
     const size_t tokens = left < kTokensAtOnce ? left : kTokensAtOnce;
     const DigitTokens x = tokens_from(all, token);
-    const size_t chunk = kDigitsAtOnce / tokens / kSparseBlock * kSparseBlock;
-    for (size_t first = 0; first < width; first += chunk) {
-      const size_t end = width - first < chunk ? width : first + chunk;
+    for (size_t first = 0; first < width; first += kColumnsAtOnce) {
+      const size_t end = width - first < kColumnsAtOnce ? width : first + kColumnsAtOnce;
       for (size_t row = 0; row < w.rows; row += kIntegerRows) {
         Destination to = whole;
         to.out += token * to.stride + row;
