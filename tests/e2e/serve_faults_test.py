@@ -456,9 +456,8 @@ def test_nobody_listens_to_its_notes(hadal):
         os.close(writing)
 
 
-def test_its_folders_are_on_a_full_disk(hadal, tmp_path):
-    """Its home cannot be written: it serves all the same."""
+def test_its_home_is_no_folder(tmp_path):
+    """There could be neither keys nor models in it, so it says so and does not start open."""
     home = tmp_path / "home"
     home.write_text("no folder")
-    with LocalServer(Hadal(home), TINY, log=tmp_path / "log") as server:
-        assert complete(server)
+    Hadal(home).fails("serve", TINY, "--port", "0", says=[str(home), "is no folder"])

@@ -167,7 +167,7 @@ def test_a_prompt_is_scored(server, client, model):
     together = ask_all(texts, max_tokens=1)
     assert together.usage.completion_tokens == 3
     for choice, mine in zip(together.choices, expected):
-        assert scores(choice)[:len(mine)] == pytest.approx(mine, abs=0.2)
+        assert scores(choice)[:len(mine)] == pytest.approx(mine, abs=0.4)  # more than eight tokens together: weights are rounded
         assert len(choice.logprobs.tokens) == len(mine) + 2
     tokens = server.ask("POST", "/tokenize", {"prompt": texts[0]})[2]["tokens"]
     assert scores(ask_all(tokens, max_tokens=0).choices[0]) == pytest.approx(expected[0], abs=0.2)

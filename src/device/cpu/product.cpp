@@ -77,8 +77,8 @@ constexpr size_t kRun = 256;  // columns that kernels of quantised weights take 
 // Of few tokens rows go through the cache, not memory, once for each kGemvTokensMax of them.
 constexpr size_t kBytesAtOnce = size_t{64} << 10;
 // Times the root mean square of a block's values. Less is exacter and dearer: of a bell curve's
-// values one in 370 is beyond 3 (docs/numbers.md has what each costs).
-constexpr float kReach = 3;
+// values one in 200 is beyond 2.8 (docs/numbers.md has what each costs).
+constexpr float kReach = 2.8f;
 
 bool takes_digits(QuantType type) {
   return integer_format(type).has_value();
