@@ -169,7 +169,8 @@ bool Outbox::cut(const WebReply& instead) {
   std::function<void()> cut;
   {
     std::lock_guard lock(mutex_);
-    if (ended_ || left_ || broken_) return false;
+    if (left_ || broken_) return false;
+    if (ended_) return !pending_.empty() || in_flight_ > 0;
     cut.swap(cut_);
   }
   if (cut) cut();

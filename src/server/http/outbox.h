@@ -69,7 +69,7 @@ class Outbox {
   // beginning, in a stream its filler), so that the system of a peer that is gone says so.
   void probe();
   // Ends the answer before its time: by on_cut, else by `instead`, else (it streams, and nobody
-  // knows how to end it) by breaking off. False: it had ended already.
+  // knows how to end it) by breaking off. False: all of it was out already.
   bool cut(const WebReply& instead);
   void leave();  // the client is gone, or the answer is out
 
