@@ -1,8 +1,9 @@
 # hadal_room(NAME LINK LIBRARIES...): src/NAME as a static library hadal_NAME. Its headers are included as "NAME/file.h".
-# A source whose name ends in an instruction set (_avx2, _avx512, _vnni, _amx) is compiled for it; such a file holds
+# A source whose name ends in an instruction set (_avx2, _avxvnni, _avx512, _vnni, _amx) is compiled for it; such a file holds
 # everything in unnamed namespaces and includes no standard templates (scripts/check-layers looks for weak symbols).
 # These files are vectorised by hand: what a compiler packs into vectors there goes to the ports that are short already.
 set(HADAL_ISA_avx2 -mavx2 -mfma -mf16c -mbmi2 -fno-tree-slp-vectorize)
+set(HADAL_ISA_avxvnni ${HADAL_ISA_avx2} -mavxvnni)
 set(HADAL_ISA_avx512 ${HADAL_ISA_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl)
 set(HADAL_ISA_vnni ${HADAL_ISA_avx512} -mavx512vnni)
 set(HADAL_ISA_amx ${HADAL_ISA_vnni} -mamx-tile -mamx-int8 -mamx-bf16)
@@ -24,7 +25,7 @@ function(hadal_room name)
     target_compile_definitions(hadal_cli PRIVATE HADAL_VERSION="${PROJECT_VERSION}")
   endif()
   foreach(source ${sources})
-    foreach(isa avx2 avx512 vnni amx)
+    foreach(isa avx2 avxvnni avx512 vnni amx)
       if(source MATCHES "_${isa}\\.cpp$")
         set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${HADAL_ISA_${isa}}")
       endif()

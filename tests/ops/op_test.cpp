@@ -22,7 +22,7 @@ OpExpectation as_expectation(const std::vector<float>& values, std::vector<doubl
 
 // What kernels with VNNI do to weights that many tokens meet (src/device/cpu/kernels/byte_tile.h).
 bool rounds_weights(const std::string& device) {
-  return device == "cpu_avx512_vnni";
+  return device == "cpu_avx512_vnni" || device == "cpu_avx_vnni";
 }
 
 class OpTest : public testing::TestWithParam<std::tuple<std::string, std::string_view>> {};

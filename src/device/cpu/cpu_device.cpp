@@ -91,6 +91,7 @@ Status CpuDevice::wait() {
 const KernelTable& kernels_of(std::string_view instruction_set) {
   if (instruction_set == "avx512_vnni") return kernels_vnni();
   if (instruction_set == "avx512") return kernels_avx512();
+  if (instruction_set == "avx_vnni") return kernels_avxvnni();
   CHECK(instruction_set == "avx2");
   return kernels_avx2();
 }

@@ -33,7 +33,8 @@ uint64_t saved_states() {
 constexpr uint64_t kAvxStates = 0x06;     // xmm, ymm
 constexpr uint64_t kAvx512States = 0xe6;  // and mask registers, zmm 0-15, zmm 16-31
 
-constexpr std::array<std::string_view, 3> kInstructionSets = {"avx2", "avx512", "avx512_vnni"};
+constexpr std::array<std::string_view, 4> kInstructionSets = {"avx2", "avx_vnni", "avx512",
+                                                              "avx512_vnni"};
 
 }  // namespace
 
@@ -61,6 +62,7 @@ std::span<const std::string_view> known_instruction_sets() {
 
 bool has_instruction_set(const CpuFeatures& features, std::string_view name) {
   if (name == "avx2") return features.avx2;
+  if (name == "avx_vnni") return features.avx_vnni;
   if (name == "avx512") return features.avx512;
   if (name == "avx512_vnni") return features.avx512_vnni;
   return false;

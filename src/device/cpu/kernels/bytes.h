@@ -9,14 +9,7 @@
 
 namespace {
 
-#if defined(__AVX512VNNI__)
-constexpr bool kHasVnni = true;
-#else
-constexpr bool kHasVnni = false;
-#endif
-
 using Bytes = __m256i;  // 32 values of 8 bits
-using Words = __m256i;  // 8 values of 32 bits
 
 inline Bytes load_bytes(const void* p) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(p));
@@ -98,25 +91,6 @@ inline Bytes add_at_bits(Bytes values, uint32_t bits, int8_t amount) {
   return _mm256_mask_add_epi8(values, bits, values, _mm256_set1_epi8(amount));
 #else
   return _mm256_add_epi8(values, _mm256_and_si256(spread_bits(bits), _mm256_set1_epi8(amount)));
-#endif
-}
-
-// start + the sums of four neighbouring products. Weights unsigned up to 127, or signed;
-// activations signed, not -128. With VNNI signed weights are multiplied as weight + 128: their
-// offset is 128.
-template <bool kSigned>
-inline Words dot4(Bytes weights, Bytes activations, Words start) {
-#if defined(__AVX512VNNI__)
-  if (kSigned) weights = _mm256_xor_si256(weights, _mm256_set1_epi8(-128));
-  return _mm256_dpbusd_epi32(start, weights, activations);
-#else
-  __m256i pairs;
-  if (kSigned) {
-    pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(activations, weights));
-  } else {
-    pairs = _mm256_maddubs_epi16(weights, activations);
-  }
-  return _mm256_add_epi32(start, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 #endif
 }
 

@@ -1,5 +1,5 @@
 // One part of a run at a time: what integer_gemv.h needs of a register's worth. A body: included by
-// the AVX2 kernels.
+// the kernels of 256 bits.
 #pragma once
 
 #include "device/cpu/kernels/formats.h"
@@ -56,6 +56,14 @@ inline WideFactors<F> wide_factors(__m256 first, __m256 second) {
   _mm256_store_ps(factors.all, first);
   if (F::kGroup == 16) _mm256_store_ps(factors.all + 128 / F::kGroup, second);
   return factors;
+}
+
+// rows[r] word i <-> rows[i] word r.
+[[gnu::always_inline]] inline void transpose_words(WideInts (&rows)[8]) {
+  Bytes words[8];
+  for (int i = 0; i < 8; ++i) words[i] = rows[i].v;
+  transpose_words(words);
+  for (int i = 0; i < 8; ++i) rows[i].v = words[i];
 }
 
 }  // namespace

@@ -15,10 +15,6 @@ constexpr size_t kChunk = 1024;  // columns of a panel
 constexpr size_t kPanelBytes =
     kChunk * kIntegerRows + kChunk / 16 * kIntegerRows * 2 * sizeof(float);
 
-// Products of bytes are summed in 16 bits first: so many fit.
-template <class F>
-constexpr int kSumsIn16Bits = F::kSigned ? 1 : 32767 / (2 * 127 * F::kMaximum);
-
 template <class F>
 [[gnu::noinline]] void unpack_panel(const PanelRows& from, const Panel<F>& panel) {
   const size_t bytes = from.bytes;
@@ -55,7 +51,7 @@ using TileFloats = Floats[kIntegerVectors][kTokens];
 // Of four columns: weights . digits, four products a lane.
 template <class F>
 inline WideInts dot_four(WideInts weights, WideInts digits) {
-  return add_pairs(zero_ints(), multiply_bytes<F::kSigned>(weights, digits));
+  return sum_pairs(multiply_bytes<F::kSigned>(weights, digits), 1);
 }
 
 // The integer products of a group for a tile: sums[v][t] (int32 lanes) += weights . digits, which
@@ -80,7 +76,9 @@ template <class F, int kTokens>
       }
     }
     for (int v = 0; v < kIntegerVectors; ++v) {
-      for (int t = 0; t < kTokens; ++t) sums[v][t] = add_pairs(sums[v][t], pairs[v][t]);
+      for (int t = 0; t < kTokens; ++t) {
+        sums[v][t] = add_ints(sums[v][t], sum_pairs(pairs[v][t], 1));
+      }
     }
   }
 }

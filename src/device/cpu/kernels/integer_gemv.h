@@ -13,7 +13,7 @@ namespace {
 
 using namespace hadal::cpu;
 
-// What kernels subtract from an unsigned byte: VNNI multiplies signed ones as unsigned (dot4).
+// What kernels subtract from an unsigned byte: VNNI multiplies signed ones as unsigned (dot_bytes).
 template <class F>
 constexpr int kOffsetOf = F::kSigned ? (kHasVnni ? 128 : 0) : F::kOffset;
 
@@ -32,15 +32,46 @@ inline void store_sum(float sum, size_t token, size_t row, const Destination& to
   *out = to.add ? *out + sum : sum;
 }
 
-// sums + the sums of four neighbouring products.
+// Pairs of products of bytes are summed in 16 bits where there is no VNNI: so many pairs fit.
 template <class F>
-inline WideInts add_products(WideInts sums, WideInts weights, const int8_t* digits) {
-#if defined(__AVX512VNNI__)
-  if (F::kSigned) weights.v = _mm512_xor_si512(weights.v, _mm512_set1_epi8(-128));
-  return dot_bytes(sums, weights, load_ints(digits));
-#else
-  return add_pairs(sums, multiply_bytes<F::kSigned>(weights, load_ints(digits)));
-#endif
+constexpr int kSumsIn16Bits = F::kSigned ? 1 : 32767 / (2 * 127 * F::kMaximum);
+
+// Registers of weights times both digits, which lie `stride` apart for each next register: sums of
+// four neighbouring products, of all registers.
+template <class F, int kCount>
+inline WideInts dot_digits(const WideInts (&weights)[kCount], const int8_t* high, const int8_t* low,
+                           size_t stride) {
+  if constexpr (kHasVnni) {
+    WideInts dot = zero_ints();
+    for (int i = 0; i < kCount; ++i) {
+      dot = dot_bytes<F::kSigned>(dot, weights[i], load_ints(high + i * stride));
+    }
+    dot = shift_left<kDigitBits>(dot);
+    for (int i = 0; i < kCount; ++i) {
+      dot = dot_bytes<F::kSigned>(dot, weights[i], load_ints(low + i * stride));
+    }
+    return dot;
+  } else {
+    WideInts dots[2];
+    for (int digit = 0; digit < 2; ++digit) {
+      const int8_t* digits = digit == 0 ? high : low;
+      const auto factor = static_cast<int16_t>(digit == 0 ? 1 << kDigitBits : 1);
+      WideInts pairs[kCount];
+      for (int i = 0; i < kCount; ++i) {
+        pairs[i] = multiply_bytes<F::kSigned>(weights[i], load_ints(digits + i * stride));
+      }
+      if (kSumsIn16Bits<F> >= kCount) {
+        for (int i = 1; i < kCount; ++i) pairs[0] = add16(pairs[0], pairs[i]);
+        dots[digit] = sum_pairs(pairs[0], factor);
+      } else {
+        dots[digit] = sum_pairs(pairs[0], factor);
+        for (int i = 1; i < kCount; ++i) {
+          dots[digit] = add_ints(dots[digit], sum_pairs(pairs[i], factor));
+        }
+      }
+    }
+    return add_ints(dots[0], dots[1]);
+  }
 }
 
 // So many rows at once, as registers hold their sums: a token's digits are then loaded once for
@@ -79,20 +110,19 @@ inline WideFactors<F> factors_of(const Scales& scales, const DigitTokens& x, siz
 }
 
 // The low and the high halves of four groups (two), which meet digits in crossed order.
-struct WideHalves {
-  WideInts low, high;
-};
 template <class F>
-inline WideHalves wide_halves(const uint8_t* run, int first, int count) {
+inline void wide_halves(const uint8_t* run, int first, int count, WideInts (&halves)[2]) {
   const WideInts packed = wide_quants<F::kQuantsStride>(
       run + F::kQuants + static_cast<size_t>(first) * F::kQuantsStride, count);
-  WideHalves halves = {low_halves(packed), high_halves(packed)};
+  halves[0] = low_halves(packed);
+  halves[1] = high_halves(packed);
   if constexpr (F::kFifthBits != 0) {
     const uint8_t* bits = run + static_cast<size_t>(first) * F::kBytes + F::kFifthBits;
-    halves.low = add_at_bits(halves.low, four_u16<F::kBytes>(bits, count), 16);
-    halves.high = add_at_bits(halves.high, four_u16<F::kBytes>(bits + 2, count), 16);
+    halves[0] = add_at_bits(halves[0], four_u16<F::kBytes>(bits, count), 16);
+    halves[1] = add_at_bits(halves[1], four_u16<F::kBytes>(bits + 2, count), 16);
   }
-  return {F::finish(halves.low), F::finish(halves.high)};
+  halves[0] = F::finish(halves[0]);
+  halves[1] = F::finish(halves[1]);
 }
 
 // Run r of several rows, which lies `offset` behind the start of each.
@@ -120,13 +150,12 @@ template <class F, int kRows, int kTokens>
     for (int i = 0; i * kWideGroups < parts; ++i) {
       const int first = i * kWideGroups;
       for (int row = 0; row < kRows; ++row) {
-        const WideHalves values = wide_halves<F>(rows[row] + offset, first, parts - first);
+        WideInts values[2];
+        wide_halves<F>(rows[row] + offset, first, parts - first, values);
         for (int t = 0; t < kTokens; ++t) {
           const size_t at = place(t, first);
-          WideInts dot = add_products<F>(zero_ints(), values.low, x.crossed_high + at);
-          dot = add_products<F>(dot, values.high, x.crossed_high + at + kHigh);
-          dot = add_products<F>(shift_left<kDigitBits>(dot), values.low, x.crossed_low + at);
-          dot = add_products<F>(dot, values.high, x.crossed_low + at + kHigh);
+          const WideInts dot =
+              dot_digits<F>(values, x.crossed_high + at, x.crossed_low + at, kHigh);
           Floats& sum = sums.products[row][t];
           sum = multiply_add(to_floats(dot), factors[row][t].template of<4>(i), sum);
         }
@@ -136,11 +165,10 @@ template <class F, int kRows, int kTokens>
 #pragma GCC unroll 8
     for (int i = 0; i * kWideParts < parts; ++i) {
       for (int row = 0; row < kRows; ++row) {
-        const WideInts values = wide_values<F>(rows[row] + offset, i, parts);
+        const WideInts values[1] = {wide_values<F>(rows[row] + offset, i, parts)};
         for (int t = 0; t < kTokens; ++t) {
           const size_t at = place(t, i * kWideParts);
-          WideInts dot = add_products<F>(zero_ints(), values, x.high + at);
-          dot = add_products<F>(shift_left<kDigitBits>(dot), values, x.low + at);
+          const WideInts dot = dot_digits<F>(values, x.high + at, x.low + at, 0);
           Floats& sum = sums.products[row][t];
           sum = multiply_add(to_floats(dot), factors[row][t].template of<F::kGroup / 4>(i), sum);
         }

@@ -11,7 +11,7 @@
 #include "device/cpu/kernels/table.h"
 #include "device/cpu/kernels/vector_kernels.h"
 
-#if defined(__AVX512VNNI__)
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
 #include "device/cpu/kernels/byte_tile.h"
 #else
 #include "device/cpu/kernels/group_tile.h"

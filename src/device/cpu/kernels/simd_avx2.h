@@ -1,4 +1,4 @@
-// The vector types of the AVX2 kernels. Included by kernels_avx2.cpp alone.
+// The vector types of the kernels of 256 bits: AVX2, with AVX-VNNI or without.
 #pragma once
 
 #include <immintrin.h>
@@ -154,13 +154,125 @@ inline WideInts multiply_bytes(WideInts weights, WideInts activations) {
 inline WideInts add16(WideInts a, WideInts b) {
   return {_mm256_add_epi16(a.v, b.v)};
 }
-// sums + the sums of neighbouring 16-bit integers
-inline WideInts add_pairs(WideInts sums, WideInts pairs) {
-  return {_mm256_add_epi32(sums.v, _mm256_madd_epi16(pairs.v, _mm256_set1_epi16(1)))};
+// The sums of neighbouring 16-bit integers, times a factor.
+inline WideInts sum_pairs(WideInts pairs, int16_t factor) {
+  return {_mm256_madd_epi16(pairs.v, _mm256_set1_epi16(factor))};
 }
 
+#if defined(__AVXVNNI__)
+constexpr bool kHasVnni = true;
+
+// sums + the sums of four neighbouring products. Weights unsigned, or signed, which are multiplied
+// as weight + 128.
+template <bool kSigned>
+inline WideInts dot_bytes(WideInts sums, WideInts weights, WideInts activations) {
+  if (kSigned) weights.v = _mm256_xor_si256(weights.v, _mm256_set1_epi8(-128));
+  return {_mm256_dpbusd_avx_epi32(sums.v, weights.v, activations.v)};
+}
+
+// sums += the sums of four neighbouring products; in place, and where it stands, as the compiler
+// moves loads ahead of the intrinsic until the registers overflow.
+inline void add_dots(WideInts& sums, WideInts weights, WideInts activations) {
+  asm volatile("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sums.v) : "x"(weights.v), "x"(activations.v));
+}
+// Four bytes in every lane.
+inline WideInts broadcast_in_place(const int8_t* p) {
+  struct FourBytes {
+    int8_t of[4];
+  };
+  WideInts all;
+  asm volatile("vpbroadcastd %1, %0" : "=x"(all.v) : "m"(*reinterpret_cast<const FourBytes*>(p)));
+  return all;
+}
+
+// What byte_tile.h needs to round weights: bytes, words of 16 bits, and of 32.
+inline void store_ints(void* p, WideInts a) {
+  _mm256_store_si256(static_cast<__m256i*>(p), a.v);
+}
+inline WideInts to_ints(Floats a) {
+  return {_mm256_cvtps_epi32(a.v)};
+}
+inline Floats absolute(Floats a) {
+  return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)};
+}
+// a with the 32 bits at `p` in one lane, which is known when this is compiled.
+[[gnu::always_inline]] inline WideInts replace_lane(WideInts a, size_t lane, const void* p) {
+  const __m256i all = _mm256_broadcastd_epi32(_mm_loadu_si32(p));
+  switch (lane) {
+    case 0:
+      return {_mm256_blend_epi32(a.v, all, 1 << 0)};
+    case 1:
+      return {_mm256_blend_epi32(a.v, all, 1 << 1)};
+    case 2:
+      return {_mm256_blend_epi32(a.v, all, 1 << 2)};
+    case 3:
+      return {_mm256_blend_epi32(a.v, all, 1 << 3)};
+    case 4:
+      return {_mm256_blend_epi32(a.v, all, 1 << 4)};
+    case 5:
+      return {_mm256_blend_epi32(a.v, all, 1 << 5)};
+    case 6:
+      return {_mm256_blend_epi32(a.v, all, 1 << 6)};
+    default:
+      return {_mm256_blend_epi32(a.v, all, 1 << 7)};
+  }
+}
+// Of f16 in the low halves of lanes.
+inline Floats floats_of_low_f16(WideInts a) {
+  const __m256i low = _mm256_and_si256(a.v, _mm256_set1_epi32(0xffff));
+  const __m256i halves = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, low), 0x08);
+  return {_mm256_cvtph_ps(_mm256_castsi256_si128(halves))};
+}
+// The low 16 bits of each 32, in both halves.
+inline WideInts twice_in_16_bits(WideInts a) {
+  return {_mm256_blend_epi16(a.v, _mm256_slli_epi32(a.v, 16), 0xaa)};
+}
+inline WideInts broadcast8(int8_t x) {
+  return {_mm256_set1_epi8(x)};
+}
+inline WideInts subtract8(WideInts a, WideInts b) {
+  return {_mm256_sub_epi8(a.v, b.v)};
+}
+inline WideInts both_bits(WideInts a, WideInts b) {
+  return {_mm256_and_si256(a.v, b.v)};
+}
+// a's bits where `mask` has ones, b's elsewhere.
+inline WideInts choose_bits(WideInts mask, WideInts a, WideInts b) {
+  return {_mm256_xor_si256(_mm256_and_si256(_mm256_xor_si256(a.v, b.v), mask.v), b.v)};
+}
+// (a & mask) ^ b
+inline WideInts masked_exclusive_or(WideInts a, WideInts mask, WideInts b) {
+  return {_mm256_xor_si256(_mm256_and_si256(a.v, mask.v), b.v)};
+}
+template <int kBits>
+inline WideInts shift_left16(WideInts a) {
+  return {_mm256_slli_epi16(a.v, kBits)};
+}
+template <int kBits>
+inline WideInts shift_right16(WideInts a) {
+  return {_mm256_srli_epi16(a.v, kBits)};
+}
+// The sign is kept.
+template <int kBits>
+inline WideInts shift_right(WideInts a) {
+  return {_mm256_srai_epi32(a.v, kBits)};
+}
+// a * b / 2^15, rounded.
+inline WideInts multiply_rounded16(WideInts a, WideInts b) {
+  return {_mm256_mulhrs_epi16(a.v, b.v)};
+}
+#else
+constexpr bool kHasVnni = false;
+#endif
+
 // A panel of floats is so many vectors wide, and one of integers; so many tokens are multiplied at
-// once. With 16 registers: four sums in 16 bits, in 32 and in floats, and what is multiplied.
-constexpr int kPanelVectors = 1, kTileTokens = 4, kIntegerVectors = 1, kIntegerTokens = 4;
+// once. With 16 registers: of integers the sums in 32 bits and what is multiplied; without VNNI
+// four sums in 16 bits, in 32 and in floats.
+constexpr int kPanelVectors = 1, kTileTokens = 4;
+#if defined(__AVXVNNI__)
+constexpr int kIntegerVectors = 2, kIntegerTokens = 6;
+#else
+constexpr int kIntegerVectors = 1, kIntegerTokens = 4;
+#endif
 
 }  // namespace

@@ -158,13 +158,19 @@ inline WideInts multiply_bytes(WideInts weights, WideInts activations) {
 inline WideInts add16(WideInts a, WideInts b) {
   return {_mm512_add_epi16(a.v, b.v)};
 }
-// sums + the sums of neighbouring 16-bit integers
-inline WideInts add_pairs(WideInts sums, WideInts pairs) {
-  return {_mm512_add_epi32(sums.v, _mm512_madd_epi16(pairs.v, _mm512_set1_epi16(1)))};
+// The sums of neighbouring 16-bit integers, times a factor.
+inline WideInts sum_pairs(WideInts pairs, int16_t factor) {
+  return {_mm512_madd_epi16(pairs.v, _mm512_set1_epi16(factor))};
 }
 
 #if defined(__AVX512VNNI__)
+constexpr bool kHasVnni = true;
+
+// sums + the sums of four neighbouring products. Weights unsigned, or signed, which are multiplied
+// as weight + 128.
+template <bool kSigned>
 inline WideInts dot_bytes(WideInts sums, WideInts weights, WideInts activations) {
+  if (kSigned) weights.v = _mm512_xor_si512(weights.v, _mm512_set1_epi8(-128));
   return {_mm512_dpbusd_epi32(sums.v, weights.v, activations.v)};
 }
 
@@ -241,6 +247,8 @@ inline WideInts shift_right(WideInts a) {
 inline WideInts multiply_rounded16(WideInts a, WideInts b) {
   return {_mm512_mulhrs_epi16(a.v, b.v)};
 }
+#else
+constexpr bool kHasVnni = false;
 #endif
 
 // A panel of floats is so many vectors wide, and one of integers; so many tokens are multiplied at

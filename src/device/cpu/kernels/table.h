@@ -210,6 +210,7 @@ struct KernelTable {
 };
 
 const KernelTable& kernels_avx2();
+const KernelTable& kernels_avxvnni();
 const KernelTable& kernels_avx512();
 const KernelTable& kernels_vnni();
 
