@@ -83,11 +83,12 @@ __attribute__((target("avx512f,avx512vnni"))) uint64_t int8_dots_512(uint64_t ro
 __attribute__((target("avx2,avxvnni"))) uint64_t int8_dots_256(uint64_t rounds) {
   __m256i sums[kChains];
   for (__m256i& sum : sums) sum = _mm256_setzero_si256();
-  const __m256i weights = _mm256_set1_epi8(1);
-  __m256i values = _mm256_set1_epi8(1);
+  const __m256i weights = _mm256_set1_epi8(1), values = _mm256_set1_epi8(1);
   for (uint64_t round = 0; round < rounds; ++round) {
-    __asm__ volatile("" : "+x"(values));
-    for (__m256i& sum : sums) sum = _mm256_dpbusd_avx_epi32(sum, weights, values);
+    // In place: g++ 12 copies the sums of the intrinsic and stores them, which takes the longer.
+    for (__m256i& sum : sums) {
+      __asm__ volatile("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(weights), "x"(values));
+    }
   }
   __m256i all = sums[0];
   for (int i = 1; i < kChains; ++i) all = _mm256_or_si256(all, sums[i]);

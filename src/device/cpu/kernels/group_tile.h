@@ -48,12 +48,6 @@ using TileInts = WideInts[kIntegerVectors][kTokens];
 template <int kTokens>
 using TileFloats = Floats[kIntegerVectors][kTokens];
 
-// Of four columns: weights . digits, four products a lane.
-template <class F>
-inline WideInts dot_four(WideInts weights, WideInts digits) {
-  return sum_pairs(multiply_bytes<F::kSigned>(weights, digits), 1);
-}
-
 // The integer products of a group for a tile: sums[v][t] (int32 lanes) += weights . digits, which
 // are those of the tile's first token and, `stride` behind, of each next. Inlined by force: the
 // sums are registers, and with many formats the compiler would rather call.
@@ -172,7 +166,8 @@ inline void add_outliers(const Panel<F>& panel, size_t columns, const DigitToken
         const size_t lane = static_cast<size_t>(v) * Floats::kWidth;
         const WideInts w = load_ints(panel.bytes + (step * kIntegerRows + lane) * 4);
         const Floats scale = of_token * load(of_weights + lane);
-        sums[v] = multiply_add(to_floats(dot_four<F>(w, four)), scale, sums[v]);
+        sums[v] =
+            multiply_add(to_floats(dot_bytes<F::kSigned>(zero_ints(), w, four)), scale, sums[v]);
       }
     }
   }

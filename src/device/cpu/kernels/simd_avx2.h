@@ -263,6 +263,11 @@ inline WideInts multiply_rounded16(WideInts a, WideInts b) {
 }
 #else
 constexpr bool kHasVnni = false;
+
+template <bool kSigned>
+inline WideInts dot_bytes(WideInts sums, WideInts weights, WideInts activations) {
+  return add_ints(sums, sum_pairs(multiply_bytes<kSigned>(weights, activations), 1));
+}
 #endif
 
 // A panel of floats is so many vectors wide, and one of integers; so many tokens are multiplied at
