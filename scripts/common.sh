@@ -12,7 +12,7 @@ build_packages=(g++ cmake ninja-build pkg-config nlohmann-json3-dev libcli11-dev
   gzip libjs-marked libjs-katex fonts-katex node-highlight.js)
 demo_packages=(curl ca-certificates unzip)
 test_packages=(libgtest-dev xz-utils tmux python3 python3-pytest python3-jinja2 python3-numpy python3-pip python3-venv python3-yaml openssl git binutils
-  chromium chromium-driver python3-selenium prometheus)
+  chromium chromium-driver python3-selenium prometheus valgrind)
 all_packages=(clang-16 libclang-rt-16-dev clang-format libasan8 libubsan1 libtsan2)
 
 # need_packages NAME...: installs what is missing where this user may; otherwise says the one line that does, and stops.
