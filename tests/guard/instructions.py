@@ -105,7 +105,7 @@ def judge(counts, table):
             continue
         now, then = counts[name].per_unit, table.counts[name].per_unit
         percent = 100 * (now / then - 1)
-        line = f"{name}: {now:.4f} instructions a {counts[name].unit}, {then:.4f} in the table ({percent:+.1f}%)"
+        line = f"{name}: {now:.4f} instructions a {counts[name].unit}, {then:.4f} in the table ({round(percent, 1) + 0.0:+.1f}%)"
         if percent > ALLOWED_PERCENT:
             line += f": DEARER than the {ALLOWED_PERCENT}% allowed"
             held = False
@@ -140,8 +140,7 @@ def main(arguments):
     lines, held = judge(counts, table)
     print("\n".join(lines))
     if not held:
-        print(f"\nIf it is meant so: {pathlib.Path(__file__).name} BUILD --accept writes {options.table.name} anew; commit that with the "
-              "reason.")
+        print(f"\nIf it is meant so, this writes the table anew (commit it with the reason):  {' '.join(sys.argv)} --accept")
     return 0 if held else 1
 
 

@@ -67,6 +67,14 @@ def test_without_valgrind_it_is_skipped_and_said(tmp_path):
     assert (done.returncode, done.stdout) == (77, "Skipped: valgrind is not here (Debian: apt-get install valgrind).\n")
 
 
+def test_without_avx2_it_is_skipped_and_said(tmp_path):
+    arguments = program(tmp_path, '[ "$1" = --built-with ] && echo g++ 12 && exit; echo "This processor has no AVX2"; exit 77')
+    (tmp_path / "valgrind").write_text("#!/bin/sh\nfor word; do :; done\nexec $word\n")
+    (tmp_path / "valgrind").chmod(0o755)
+    done = guard(arguments, path=f"{tmp_path}:/usr/bin:/bin")
+    assert (done.returncode, done.stdout) == (77, "Skipped: This processor has no AVX2.\n")
+
+
 def test_a_program_that_fails_is_no_success(tmp_path):
     done = guard(program(tmp_path, "echo nonsense >&2; exit 3"))
     assert done.returncode == 1 and "ended with 3" in done.stdout and "nonsense" in done.stdout
