@@ -76,8 +76,8 @@ def test_counters_count(server):
         return after(name, **labels) - before(name, **labels)
 
     usage = body["usage"]
-    assert grown("prompt_tokens_total") == usage["prompt_tokens"] == grown("prefix_cache_queries")
-    assert grown("prefix_cache_hits") == usage["prompt_tokens_details"]["cached_tokens"]
+    assert grown("prompt_tokens_total") == usage["prompt_tokens"] == grown("prefix_cache_queries_total")
+    assert grown("prefix_cache_hits_total") == usage["prompt_tokens_details"]["cached_tokens"]
     assert grown("generation_tokens_total") == usage["completion_tokens"] == 20
     assert grown("request_success_total", finished_reason="length") == 1
     assert grown("request_success_total", finished_reason="stop") == 0

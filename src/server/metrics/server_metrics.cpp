@@ -77,9 +77,9 @@ constexpr EngineMetric kEngineMetrics[] = {
                   ? 0.0
                   : static_cast<double>(status.blocks_cached) / status.blocks_total;
      }},
-    {"hadal:prefix_cache_queries", Type::kCounter, "Prompt tokens looked up in the prefix cache.",
-     member<&EngineStatus::prompt_tokens>},
-    {"hadal:prefix_cache_hits", Type::kCounter, "Prompt tokens found in the prefix cache.",
+    {"hadal:prefix_cache_queries_total", Type::kCounter,
+     "Prompt tokens looked up in the prefix cache.", member<&EngineStatus::prompt_tokens>},
+    {"hadal:prefix_cache_hits_total", Type::kCounter, "Prompt tokens found in the prefix cache.",
      member<&EngineStatus::cached_tokens>},
     {"hadal:num_preemptions_total", Type::kCounter, "Requests sent back to wait for lack of cache.",
      member<&EngineStatus::preemptions>},
