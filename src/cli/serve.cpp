@@ -25,7 +25,7 @@ struct ServeCommand {
   uint16_t port = 8080;
   uint32_t parallel = 8, queue = 256, drain_seconds = 30;
   double target_itl_ms = 0;
-  int64_t keep_alive = 0;
+  std::optional<int64_t> keep_alive;
   std::vector<std::string> allowed_hosts, allowed_origins;
   std::string tls_certificate, tls_key, access_log;
   bool open_to_all = false, no_sandbox = false;
@@ -250,17 +250,16 @@ Status serve(CommandContext& context, ServeCommand& command) {
   ServerOptions options;
   HADAL_TRY(options.models, find_models(context, command));
   options.models.answers_max = command.parallel + command.queue;
-  options.models.waiting_max = command.queue;
+  options.models.waiting_max = command.parallel + command.queue;  // as many as it could then do
   options.models.stop = std::make_shared<std::atomic<bool>>(false);
   options.models.open = [&, stop = options.models.stop](const ModelEntry& entry) {
     return open_served(context, command, entry, stop);
   };
   // Who names a model means it to stay.
-  const int64_t keep_alive = command.keep_alive != 0  ? command.keep_alive
-                             : command.models.empty() ? kIdleModelSeconds
-                                                      : -1;
+  const int64_t keep_alive =
+      command.keep_alive.value_or(command.models.empty() ? kIdleModelSeconds : -1);
   options.models.keep_alive.reset();
-  if (keep_alive > 0) options.models.keep_alive = std::chrono::seconds(keep_alive);
+  if (keep_alive >= 0) options.models.keep_alive = std::chrono::seconds(keep_alive);
   options.preload = !command.models.empty();
   options.hosts.names = command.allowed_hosts;
   options.hosts.origins = command.allowed_origins;
@@ -358,7 +357,7 @@ Command add_serve(CLI::App& application, CommandContext& context) {
       ->type_name("N")
       ->capture_default_str();
   app->add_option("--keep-alive", command->keep_alive,
-                  "Seconds after which an unused model is unloaded; -1: never\n"
+                  "Seconds after which an unused model is unloaded; 0: at once, -1: never\n"
                   "(default: 300, or never for models given on the command line)")
       ->envname("HADAL_KEEP_ALIVE")
       ->check(CLI::Range(-1, 31'536'000).description(""))
@@ -371,8 +370,20 @@ Command add_serve(CLI::App& application, CommandContext& context) {
       ->check(CLI::Range(0, 86'400).description(""))
       ->type_name("S")
       ->capture_default_str();
-  app->add_option("--allow-host", command->allowed_hosts,
-                  "Another name of this server that a Host header may have (repeatable)")
+  app->add_option_function<std::vector<std::string>>(
+         "--allow-host",
+         [command](const std::vector<std::string>& names) {
+           command->allowed_hosts.clear();
+           for (const std::string& name : names) {
+             auto host = as_host_name(name);
+             if (!host) {
+               throw CLI::ValidationError(
+                   "--allow-host", name + " is no host's name such as box.example, without a port");
+             }
+             command->allowed_hosts.push_back(std::move(*host));
+           }
+         },
+         "Another name of this server that a Host header may have (repeatable)")
       ->envname("HADAL_ALLOW_HOST")
       ->delimiter(',')
       ->allow_extra_args(false)

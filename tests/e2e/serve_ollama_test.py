@@ -127,6 +127,15 @@ def test_models(client):
     assert unknown.value.status_code == 404
 
 
+def test_models_are_shown_to_ollamas_own_program(server):
+    said = {"system": "", "template": "", "verbose": False, "options": None}  # by `ollama show`, whatever it is to do
+    for names in ({"model": CODER, "name": ""}, {"model": "", "name": CODER}):
+        status, _, shown = server.ask("POST", "/api/show", {**said, **names})
+        assert status == 200 and "tools" in shown["capabilities"], shown
+    assert server.ask("POST", "/api/show", {**said, "model": CODER, "system": "Be brief."})[0] == 400
+    assert server.ask("POST", "/api/show", said)[0] == 404
+
+
 def test_errors_are_the_clients_own(server, client):
     with pytest.raises(ollama.ResponseError, match="no model") as unknown:
         ask(client, "x", model="other")
@@ -158,6 +167,18 @@ def test_keep_alive(tmp_path):
         assert client.generate(model=name, keep_alive=0).done_reason == "unload"
         until = time.monotonic() + 30
         while client.ps().models:
+            assert time.monotonic() < until, "it stays loaded"
+            time.sleep(0.1)
+        assert client.generate(model=name, keep_alive=0).done_reason == "unload", "it is unloaded already"
+        assert server.ask("POST", "/v1/completions", {"prompt": "Once upon", "max_tokens": 3})[0] == 200
+        assert client.ps().models[0].expires_at.timestamp() - time.time() > 3000, "for others all is as it was"
+
+
+def test_a_server_whose_models_never_stay(tmp_path):
+    with LocalServer(Hadal(tmp_path / "home"), TINY, "--context", "256", "--keep-alive", "0") as server:
+        assert server.ask("POST", "/v1/completions", {"prompt": "Once upon", "max_tokens": 3})[0] == 200
+        until = time.monotonic() + 30
+        while server.ask("GET", "/api/ps")[2]["models"]:
             assert time.monotonic() < until, "it stays loaded"
             time.sleep(0.1)
 

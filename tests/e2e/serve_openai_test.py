@@ -236,6 +236,15 @@ def test_a_call_that_is_cut_off(client, model, choice):
     assert "" in begun and len(begun) == 3
 
 
+def test_what_the_client_prints_can_be_sent_back(client, model):
+    question = {"role": "user", "content": "What is the weather in Paris?"}
+    answer = client.chat.completions.create(model=model, messages=[question], tools=[WEATHER], tool_choice="required", max_tokens=60)
+    said = answer.choices[0].message.model_dump()
+    assert None in said.values()
+    result = {"role": "tool", "tool_call_id": said["tool_calls"][0]["id"], "content": "sunny"}
+    assert client.chat.completions.create(model=model, messages=[question, said, result], tools=[WEATHER], max_tokens=1).choices
+
+
 def test_a_tools_answer_is_read(client, model):
     def prompt_tokens(answer):
         messages = [{"role": "user", "content": "What is the weather in Paris?"},

@@ -290,6 +290,7 @@ def test_refusals(hadal, server, tmp_path):
     hadal.fails("serve", TINY, "--port", "65536", status=2)
     hadal.fails("serve", tmp_path / "none.gguf", says="none.gguf")
     hadal.fails("serve", says="no model")
+    hadal.fails("serve", TINY, "--allow-host", "box.lan:8080", status=2, says="without a port")
     config = tmp_path / "config.json"
     for text, says in [("[]", "no JSON object"), ("{", "line 1, column 2"), ('{"prot": 1}', "prot"), ('{"port": 70000}', "port"),
                        ('{"port": {}}', "port")]:
@@ -299,11 +300,18 @@ def test_refusals(hadal, server, tmp_path):
 
 def test_a_file_of_options(hadal, tmp_path):
     config = tmp_path / "config.json"
-    config.write_text(json.dumps({"context": 256, "parallel": 2, "allow-host": ["box.lan"]}))
+    config.write_text(json.dumps({"context": 256, "parallel": 2, "allow-host": ["Box.LAN"]}))
     with LocalServer(hadal, TINY, "--config", config, "--parallel", "3", log=tmp_path / "log") as server:
         assert server.ask("GET", "/v1/models")[2]["data"][0]["max_model_len"] == 256
         assert "up to 3 answers" in server.notes()
         assert server.raw(b"GET /health HTTP/1.1\r\nHost: box.lan\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_server_without_a_queue(hadal, tmp_path):
+    with LocalServer(hadal, TINY, "--context", "256", "--parallel", "1", "--queue", "0") as server:
+        assert server.ask("POST", "/v1/completions", {"prompt": "Once", "max_tokens": 1})[0] == 200
+        status, headers, _ = server.ask("POST", "/v1/completions", {"prompt": "Once", "max_tokens": 1, "n": 2})
+        assert status == 429 and headers["Retry-After"]
 
 
 def test_models_on_demand(hadal, tmp_path):

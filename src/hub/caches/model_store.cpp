@@ -84,8 +84,8 @@ Result<fs::path> ModelStore::resolve(std::string_view model) const {
   if (names.empty()) {
     return fail(
         "{}: no such file or folder, and there is no model in {}. Give the path of a .gguf file or "
-        "of a Hugging Face "
-        "folder; `scripts/demo` in hadal's source tree fetches a small model to try.",
+        "of a Hugging Face folder, or a name of `hadal list --available`, which is fetched; "
+        "`scripts/demo` in hadal's source tree fetches a small model to try.",
         model, models_folder().string());
   }
   return fail(

@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
-#include <optional>
 
 namespace hadal {
 namespace {
@@ -48,6 +47,15 @@ bool host_is_ours(std::string_view host, const HostRules& rules) {
   if (!name || name->empty()) return false;
   return *name == "localhost" || is_address(*name) ||
          std::ranges::find(rules.names, *name) != rules.names.end();
+}
+
+std::optional<std::string> as_host_name(std::string_view text) {
+  std::string name = lower(text);
+  const bool good = !name.empty() && std::ranges::all_of(name, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
+  });
+  if (!good) return std::nullopt;
+  return name;
 }
 
 bool origin_is_welcome(std::string_view origin, std::string_view host, const HostRules& rules) {

@@ -3,6 +3,7 @@
 // be the server itself. Pure functions.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +19,10 @@ struct HostRules {
 // host: the header's value. An address in digits and "localhost" always name this server: no
 // re-binding can forge them.
 bool host_is_ours(std::string_view host, const HostRules& rules);
+
+// A name of this server as HostRules has it; nullopt: with a port, or of other characters than
+// names of hosts have, so that no Host header could match it.
+std::optional<std::string> as_host_name(std::string_view text);
 
 // origin: the header's value, "" where there was none (no browser, or a page's own GET).
 bool origin_is_welcome(std::string_view origin, std::string_view host, const HostRules& rules);

@@ -74,6 +74,10 @@ RequestResult<void> check_field(const FieldShape& shape, const Json& value, std:
                         fmt::format("{} must be {}", name, type_name(shape.type)));
   }
   const auto refuse_range = [&](std::string_view what, double is) -> RequestResult<void> {
+    if (shape.most == 0) {
+      return refuse_field(ErrorKind::kUnsupported, name,
+                          fmt::format("{} cannot be honoured here, but where it is empty", name));
+    }
     return refuse_field(ErrorKind::kInvalid, name,
                         fmt::format("{} must have from {} to {} {}, not {}", name, shape.least,
                                     shape.most, what, is));

@@ -1,5 +1,7 @@
 // The table form of a request's fields: name, type, least and most, where the value goes. What is
-// not in the table is refused by its name; null is as good as absent. Each dialect has its tables.
+// not in the table is refused by its name. null is as good as absent, whatever the name: clients'
+// objects, sent back as they print themselves, are full of fields that are not set. Each dialect
+// has its tables.
 #pragma once
 
 #include <cstdint>
@@ -72,6 +74,7 @@ template <typename Job>
 RequestResult<void> read_fields(const Json& object, std::span<const Field<Job>> fields, Job& job,
                                 std::string_view path = {}) {
   for (const auto& [name, value] : object.items()) {
+    if (value.is_null()) continue;
     const Field<Job>* field = nullptr;
     for (const Field<Job>& known : fields) {
       if (name == known.shape.name) field = &known;
@@ -84,7 +87,6 @@ RequestResult<void> read_fields(const Json& object, std::span<const Field<Job>> 
       }
       return unknown_field(name, path, known);
     }
-    if (value.is_null()) continue;
     if (auto checked = check_field(field->shape, value, path); !checked) return checked;
     if (field->set == nullptr) continue;
     if (auto set = field->set(job, value); !set) return set;

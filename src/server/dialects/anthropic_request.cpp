@@ -225,6 +225,10 @@ RequestResult<AnthropicRequest> read(std::string_view body, bool wants_answer) {
   if (done) done = read_tools(request);
   if (done) done = read_tool_choice(request);
   if (!done) return tl::unexpected(done.error());
+  if (!request.job.schema.empty() && request.job.tools.is_array()) {
+    return refuse_field(ErrorKind::kUnsupported, "output_config.format",
+                        "output_config.format cannot be honoured together with tools");
+  }
   if (request.messages == nullptr) {
     return refuse_field(ErrorKind::kInvalid, "messages", "messages: the request has none");
   }

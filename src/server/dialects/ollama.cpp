@@ -21,11 +21,14 @@ struct Ollama {
   OllamaModels models;
 };
 
+bool unloads(const OllamaRequest& request) {
+  return request.loads_only && request.keep_alive && *request.keep_alive == std::chrono::seconds(0);
+}
+
 // A request without a message only loads the model, or, with keep_alive 0, unloads it.
 void load_only(Ollama& ollama, const OllamaRequest& request, const std::string& name,
                const std::shared_ptr<Exchange>& exchange) {
-  const bool unload =
-      request.keep_alive && *request.keep_alive && (*request.keep_alive)->count() == 0;
+  const bool unload = unloads(request);
   WebReply reply{.body = ollama_load_body(request, name, unload ? "unload" : "load")};
   if (request.stream) {
     reply.body += '\n';
@@ -43,7 +46,10 @@ void answer(Ollama& ollama, const WebRequest& http, RequestResult<OllamaRequest>
   if (!request) return exchange->reply(ollama_error_reply(request.error()));
   const std::string name = request->job.model;
   request->job.model = ollama.models.resolve(name);
-  if (request->keep_alive) {
+  const auto model = ollama.pool.find(request->job.model);
+  // What is not loaded needs no unloading, and whoever asks for it next none either.
+  const bool idle = unloads(*request) && model && model->state == ModelState::kNotLoaded;
+  if (request->keep_alive && !idle) {
     ollama.pool.set_keep_alive(request->job.model, *request->keep_alive);
   }
   if (request->loads_only) return load_only(ollama, *request, name, exchange);

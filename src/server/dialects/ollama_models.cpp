@@ -78,14 +78,20 @@ Json info_json(const ModelFacts& facts) {
 struct ShowRequest {
   std::string model;
 };
+// By its name of today or the older one: Ollama's own program sends both, one of them empty.
+RequestResult<void> set_model(ShowRequest& request, const Json& value) {
+  if (value != "") request.model = value.get<std::string>();
+  return {};
+}
 constexpr ChatLimits kLimits;
-using Fields = JobFields<ShowRequest>;
 constexpr Field<ShowRequest> kShowFields[] = {
-    {{"model", FieldType::kText, 1, kLimits.model_name_bytes_max},
-     Fields::text<&ShowRequest::model>},
-    {{"name", FieldType::kText, 1, kLimits.model_name_bytes_max},
-     Fields::text<&ShowRequest::model>},
+    {{"model", FieldType::kText, 0, kLimits.model_name_bytes_max}, set_model},
+    {{"name", FieldType::kText, 0, kLimits.model_name_bytes_max}, set_model},
     {{"verbose", FieldType::kBoolean}},
+    // Only where they say nothing: the program sends them always.
+    {{"system", FieldType::kText, 0, 0}},
+    {{"template", FieldType::kText, 0, 0}},
+    {{"options", FieldType::kObject, 0, 0, "OllamaOptions"}},  // of answers, and none is asked for
 };
 
 }  // namespace

@@ -248,6 +248,10 @@ RequestResult<OllamaRequest> read_ollama_chat(std::string_view body) {
       return tl::unexpected(done.error());
     }
   }
+  if (!request->job.schema.empty() && request->job.tools.is_array()) {
+    return refuse_field(ErrorKind::kUnsupported, "format",
+                        "format cannot be honoured together with tools");
+  }
   if (request->messages == nullptr || request->messages->empty()) {
     request->loads_only = true;
     return static_cast<OllamaRequest&&>(*request);

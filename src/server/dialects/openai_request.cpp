@@ -101,14 +101,33 @@ RequestResult<void> set_response_format(OpenAiRequest& request, const Json& valu
   return read_response_format(value, request.job);
 }
 
-void switch_thinking(OpenAiRequest& request, bool on, const char* field) {
-  request.job.thinking = on ? Thinking::kOn : Thinking::kOff;
-  request.job.thinking_field = field;
+// One switch by many names; of two that differ nobody can tell which one is meant.
+RequestResult<void> switch_thinking(OpenAiRequest& request, bool on, const char* field) {
+  ChatJob& job = request.job;
+  const Thinking wanted = on ? Thinking::kOn : Thinking::kOff;
+  if (job.thinking != Thinking::kModelDefault && job.thinking != wanted) {
+    return refuse_field(ErrorKind::kInvalid, field,
+                        fmt::format("{} and {} both say whether to think, and say two different "
+                                    "things: send one of them",
+                                    job.thinking_field, field));
+  }
+  job.thinking = wanted;
+  job.thinking_field = field;
+  return {};
+}
+RequestResult<void> set_budget(OpenAiRequest& request, const Json& value, const char* field) {
+  const auto tokens = static_cast<uint32_t>(value.get<double>());
+  if (request.job.thinking_budget.value_or(tokens) != tokens) {
+    return refuse_field(ErrorKind::kInvalid, field,
+                        "thinking_budget and thinking.budget_tokens are two names of one limit, "
+                        "and say two different things: send one of them");
+  }
+  request.job.thinking_budget = tokens;
+  return {};
 }
 template <const char* const* Name>
 RequestResult<void> set_thinking_flag(OpenAiRequest& request, const Json& value) {
-  switch_thinking(request, value.get<bool>(), *Name);
-  return {};
+  return switch_thinking(request, value.get<bool>(), *Name);
 }
 constexpr const char* kEnableThinking = "enable_thinking";
 constexpr const char* kTemplateEnableThinking = "chat_template_kwargs.enable_thinking";
@@ -131,9 +150,8 @@ RequestResult<void> set_reasoning_effort(OpenAiRequest& request, const Json& val
                   {"medium", true, 8192}, {"high", true, 0},      {"xhigh", true, 0}};
   for (const auto& effort : kEfforts) {
     if (value != effort.name) continue;
-    switch_thinking(request, effort.on, "reasoning_effort");
-    if (effort.budget > 0) request.job.thinking_budget = effort.budget;
-    return {};
+    if (effort.budget > 0) request.effort_budget = effort.budget;
+    return switch_thinking(request, effort.on, "reasoning_effort");
   }
   return refuse_field(ErrorKind::kInvalid, "reasoning_effort",
                       "reasoning_effort must be none, minimal, low, medium, high or xhigh");
@@ -145,16 +163,17 @@ RequestResult<void> set_thinking_type(OpenAiRequest& request, const Json& value)
     return refuse_field(ErrorKind::kInvalid, "thinking.type",
                         "thinking.type must be enabled or disabled");
   }
-  switch_thinking(request, value == "enabled", "thinking");
-  return {};
+  return switch_thinking(request, value == "enabled", "thinking");
 }
 RequestResult<void> set_thinking_budget(OpenAiRequest& request, const Json& value) {
-  request.job.thinking_budget = static_cast<uint32_t>(value.get<double>());
-  return {};
+  return set_budget(request, value, "thinking_budget");
+}
+RequestResult<void> set_budget_tokens(OpenAiRequest& request, const Json& value) {
+  return set_budget(request, value, "thinking.budget_tokens");
 }
 constexpr OpenAiField kThinkingFields[] = {
     {{"type", FieldType::kText, 0, 64, "OpenAiThinkingType"}, set_thinking_type},
-    {{"budget_tokens", FieldType::kWhole, 0, kTokensMax}, set_thinking_budget},
+    {{"budget_tokens", FieldType::kWhole, 0, kTokensMax}, set_budget_tokens},
 };
 RequestResult<void> set_thinking(OpenAiRequest& request, const Json& value) {
   return read_fields<OpenAiRequest>(value, kThinkingFields, request, "thinking");
@@ -326,6 +345,7 @@ RequestResult<OpenAiRequest> read_openai_chat(std::string_view body) {
   if (!job.messages) {
     return refuse_field(ErrorKind::kInvalid, "messages", "the request has no messages");
   }
+  if (!job.thinking_budget) job.thinking_budget = request->effort_budget;
   if (request->logprobs) {
     job.top_logprobs = job.top_logprobs.value_or(0);
   } else if (job.top_logprobs) {

@@ -4,6 +4,7 @@
 // openai_request.cpp are the list of what is honoured; everything else is refused by its name.
 #pragma once
 
+#include <optional>
 #include <string_view>
 
 #include "server/chat/chat_job.h"
@@ -19,6 +20,9 @@ struct OpenAiRequest {
   bool stream = false;
   bool include_usage = false;  // in a stream, as its last event
   bool logprobs = false;       // chat: wanted, as many beside them as job.top_logprobs says
+
+  // What reasoning_effort allows; a budget that is said itself goes before it.
+  std::optional<uint32_t> effort_budget;
 
   // Read when all else is: what they mean depends on other fields.
   nlohmann::ordered_json tools, tool_choice;

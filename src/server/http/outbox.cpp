@@ -198,10 +198,12 @@ std::string Outbox::head_text(unsigned status, std::string_view content_type,
                               const WebHeaders& headers, const size_t* length) const {
   const auto reason =
       boost::beast::http::obsolete_reason(boost::beast::http::int_to_status(status));
-  std::string text = fmt::format(
-      "{}{} {}\r\nDate: {}\r\nContent-Type: {}\r\n", line_beginning().substr(begun_early_), status,
-      std::string_view(reason.data(), reason.size()), http_date(), one_line(content_type));
-  if (length != nullptr) {
+  std::string text =
+      fmt::format("{}{} {}\r\nDate: {}\r\n", line_beginning().substr(begun_early_), status,
+                  std::string_view(reason.data(), reason.size()), http_date());
+  const bool has_content = status != 204;  // RFC 9110, 8.6: nor a length then
+  if (has_content) text += fmt::format("Content-Type: {}\r\n", one_line(content_type));
+  if (length != nullptr && has_content) {
     text += fmt::format("Content-Length: {}\r\n", *length);
   } else if (chunked_) {
     text += "Transfer-Encoding: chunked\r\n";

@@ -114,7 +114,10 @@ void ModelPool::preload(std::function<void(bool)> then) {
 void ModelPool::set_keep_alive(const std::string& name,
                                std::optional<std::chrono::seconds> keep_alive) {
   std::lock_guard lock(mutex_);
-  if (Slot* const slot = find_slot(name)) slot->keep_alive = keep_alive;
+  Slot* const slot = find_slot(name);
+  if (slot == nullptr) return;
+  slot->unload_next = keep_alive == std::chrono::seconds(0);
+  if (!slot->unload_next) slot->keep_alive = keep_alive;
 }
 
 bool ModelPool::ready() const {
@@ -156,7 +159,9 @@ ModelStatus ModelPool::status(const Slot& slot) const {
     result.weight_bytes = engine.info().weight_bytes;
     result.load_seconds = engine.info().load_seconds;
     result.engine = engine.status();
-    if (slot.keep_alive) {
+    if (slot.unload_next) {
+      result.unloads_in = std::chrono::seconds(0);
+    } else if (slot.keep_alive) {
       const auto unused = slot.leases > 0 ? Clock::duration(0) : Clock::now() - slot.last_used;
       const auto left = std::chrono::duration_cast<std::chrono::seconds>(*slot.keep_alive - unused);
       result.unloads_in = std::max(left, std::chrono::seconds(0));
@@ -261,10 +266,14 @@ std::unique_ptr<ServedModel> ModelPool::take_idle(bool expired_only) {
   Slot* longest = nullptr;
   for (auto& [name, slot] : slots_) {
     if (!slot.model || slot.leases > 0) continue;
-    if (expired_only && (!slot.keep_alive || now - slot.last_used < *slot.keep_alive)) continue;
+    const bool expired =
+        slot.unload_next || (slot.keep_alive && now - slot.last_used >= *slot.keep_alive);
+    if (expired_only && !expired) continue;
     if (longest == nullptr || slot.last_used < longest->last_used) longest = &slot;
   }
-  return longest == nullptr ? nullptr : std::move(longest->model);
+  if (longest == nullptr) return nullptr;
+  longest->unload_next = false;
+  return std::move(longest->model);
 }
 
 }  // namespace hadal

@@ -96,7 +96,8 @@ class ModelPool {
   // load under way has given up (ModelPoolOptions::stop). One thread, which ends the server.
   void stop_loading();
 
-  // From now on the model is unloaded when nobody used it for so long; none: never.
+  // From now on the model is unloaded when nobody used it for so long; none: never. Zero unloads it
+  // as soon as nobody uses it, this once: who asks next has it loaded, and it stays as before.
   void set_keep_alive(const std::string& name, std::optional<std::chrono::seconds> keep_alive);
 
   bool ready() const;              // what was preloaded is loaded (or there was nothing)
@@ -111,6 +112,7 @@ class ModelPool {
     std::unique_ptr<ServedModel> model;
     std::vector<std::unique_ptr<ServedModel>> broken;  // until no lease is left
     bool loading = false;
+    bool unload_next = false;  // whatever keep_alive says, once
     uint32_t leases = 0;
     Clock::time_point last_used;
     std::optional<std::chrono::seconds> keep_alive;

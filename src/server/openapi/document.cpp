@@ -94,7 +94,7 @@ Json form_schema(const FieldForm& form) {
   }
   Json schema = {{"type", "object"}, {"properties", std::move(properties)}};
   if (!form.required.empty()) schema["required"] = form.required;
-  schema["additionalProperties"] = false;
+  schema["additionalProperties"] = {{"type", "null"}};
   return schema;
 }
 

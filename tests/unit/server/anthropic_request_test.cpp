@@ -148,6 +148,19 @@ TEST(AnthropicRequest, WhatCannotBeHonouredIsRefusedByName) {
   }
 }
 
+TEST(AnthropicRequest, AFormAndToolsExcludeEachOther) {
+  Json body = basic();
+  body["output_config"] =
+      Json::parse(R"({"format": {"type": "json_schema", "schema": {"type": "object"}}})");
+  EXPECT_TRUE(read_anthropic_request(body.dump()));
+  body["tools"] = Json::parse(R"([{"name": "f", "input_schema": {"type": "object"}}])");
+  const auto both = read_anthropic_request(body.dump());
+  ASSERT_FALSE(both);
+  EXPECT_EQ(both.error().field, "output_config.format");
+  body["tool_choice"] = {{"type", "none"}};
+  EXPECT_TRUE(read_anthropic_request(body.dump()));
+}
+
 TEST(AnthropicRequest, CountingNeedsNoMaxTokens) {
   Json body = basic();
   body.erase("max_tokens");

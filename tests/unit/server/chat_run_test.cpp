@@ -377,6 +377,27 @@ TEST(ModelPool, UnloadsWhatNobodyUses) {
   }
 }
 
+TEST(ModelPool, AKeepAliveOfZeroUnloadsOnce) {
+  ModelPoolOptions options = tiny_pool();
+  options.keep_alive = std::nullopt;
+  ModelPool pool(std::move(options));
+  const auto ask = [&pool] {
+    const auto reader = std::make_shared<KeepingReader>();
+    ChatRun::start(pool, job("Once"), reader);
+    ASSERT_TRUE(reader->wait());
+  };
+  ask();
+  EXPECT_FALSE(pool.find("tiny")->unloads_in) << "it stays";
+  pool.set_keep_alive("tiny", std::chrono::seconds(0));
+  for (int i = 0; i < 1000 && pool.find("tiny")->state != ModelState::kNotLoaded; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_EQ(pool.find("tiny")->state, ModelState::kNotLoaded);
+  ask();
+  EXPECT_EQ(pool.find("tiny")->state, ModelState::kLoaded);
+  EXPECT_FALSE(pool.find("tiny")->unloads_in) << "as before";
+}
+
 TEST(ChatRun, WhatIsCutOffIsTold) {
   ModelPoolOptions options = tiny_pool();
   options.stop = std::make_shared<std::atomic<bool>>(false);

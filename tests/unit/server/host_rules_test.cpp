@@ -23,6 +23,15 @@ TEST(HostRules, NamesAreNot) {
   EXPECT_FALSE(host_is_ours("x.box.lan", {.names = {"box.lan"}, .origins = {}}));
 }
 
+TEST(HostRules, ANameIsAsHostHeadersAreCompared) {
+  EXPECT_EQ(as_host_name("GPU-Box_2.Lan"), "gpu-box_2.lan");
+  EXPECT_TRUE(host_is_ours("GPU-Box:8080", {.names = {*as_host_name("GPU-Box")}, .origins = {}}));
+  for (const char* none :
+       {"", "box:8080", "https://box.lan", "box.lan/", "a b", "*.lan", "[::1]"}) {
+    EXPECT_FALSE(as_host_name(none)) << none;
+  }
+}
+
 TEST(HostRules, OnlyOurOwnPagesMayAsk) {
   EXPECT_TRUE(origin_is_welcome("", "localhost:8080", {}));
   EXPECT_TRUE(origin_is_welcome("http://localhost:8080", "localhost:8080", {}));

@@ -93,8 +93,24 @@ TEST(OllamaRequest, WhatCannotBeHonouredIsRefusedByName) {
   for (const char* refused : {R"({"mirostat": 1})", R"({"typical_p": 0.5})", R"({"tfs_z": "x"})"}) {
     EXPECT_FALSE(chat_with("options", refused)) << refused;
   }
+  const auto picture =
+      chat_with("messages", R"([{"role": "user", "content": "x", "images": ["AA=="]}])");
+  EXPECT_EQ(picture.error().kind, ErrorKind::kUnsupported);
+  EXPECT_EQ(picture.error().message,
+            "messages[0].images cannot be honoured here, but where it is empty");
   EXPECT_FALSE(chat_with("truncate", "true"));
   EXPECT_TRUE(chat_with("truncate", "false"));
+}
+
+TEST(OllamaRequest, AFormAndToolsExcludeEachOther) {
+  Json body = {{"model", "m"},
+               {"messages", Json::array({{{"role", "user"}, {"content", "hi"}}})},
+               {"tools", Json::parse(R"([{"type": "function", "function": {"name": "f"}}])")}};
+  EXPECT_TRUE(read_ollama_chat(body.dump()));
+  body["format"] = "json";
+  const auto both = read_ollama_chat(body.dump());
+  ASSERT_FALSE(both);
+  EXPECT_EQ(both.error().field, "format");
 }
 
 TEST(OllamaRequest, Durations) {

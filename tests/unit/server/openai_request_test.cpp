@@ -173,6 +173,28 @@ TEST(OpenAiRequest, ThinkingCanBeAskedForInManyWays) {
   EXPECT_EQ(thinking("user", "\"x\""), Asked(Thinking::kModelDefault, 0));
 }
 
+TEST(OpenAiRequest, SwitchesOfThinkingSayOneThing) {
+  // Whatever the order: an object has none.
+  for (const char* both :
+       {R"(true, "thinking": {"type": "disabled"})", R"(false, "thinking": {"type": "enabled"})",
+        R"(false, "reasoning_effort": "low")",
+        R"(true, "chat_template_kwargs": {"enable_thinking": false})"}) {
+    const auto refused = read_with("enable_thinking", both);
+    ASSERT_FALSE(refused) << both;
+    EXPECT_NE(refused.error().message.find("enable_thinking and "), std::string::npos);
+  }
+  EXPECT_TRUE(read_with("enable_thinking", R"(true, "reasoning_effort": "low")"));
+  for (const char* both :
+       {R"(7, "reasoning_effort": "low")", R"(7, "thinking": {"budget_tokens": 7})"}) {
+    const auto request = read_with("thinking_budget", both);
+    ASSERT_TRUE(request) << request.error().message;
+    EXPECT_EQ(request->job.thinking_budget, 7u) << both;
+  }
+  EXPECT_EQ(read_with("reasoning_effort", R"("low", "thinking_budget": 7)")->job.thinking_budget,
+            7u);
+  EXPECT_FALSE(read_with("thinking_budget", R"(7, "thinking": {"budget_tokens": 8})"));
+}
+
 constexpr const char* kTools =
     R"([{"type": "function", "function": {"name": "f", "strict": true, "parameters":
         {"properties": {"x": {"type": "integer"}}}}},
@@ -326,6 +348,18 @@ TEST(OpenAiRequest, UnknownFieldsAreRefusedByName) {
   EXPECT_EQ(request.error().kind, ErrorKind::kUnsupported);
   EXPECT_EQ(request.error().field, "best_off");
   EXPECT_NE(request.error().message.find("best_off"), std::string::npos);
+  EXPECT_TRUE(read_with("best_off", "null")) << "it says nothing";
+}
+
+// As OpenAI's Python client prints a message of an answer (model_dump).
+TEST(OpenAiRequest, AnAnswersMessageIsReadAsItsClientPrintsIt) {
+  const auto request = read_openai_chat(R"({"messages": [{"role": "user", "content": "hi"},
+    {"content": "Hello.", "refusal": null, "role": "assistant", "annotations": null,
+     "audio": null, "function_call": null, "tool_calls": null}]})");
+  ASSERT_TRUE(request) << request.error().message;
+  EXPECT_EQ((*request->job.messages)[1].dump(), R"({"content":"Hello.","role":"assistant"})");
+  EXPECT_FALSE(read_openai_chat(R"({"messages": [{"role": "assistant", "content": "Hello.",
+    "function_call": {"name": "f", "arguments": "{}"}}]})"));
 }
 
 TEST(OpenAiRequest, MessagesAreChecked) {

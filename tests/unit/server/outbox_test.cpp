@@ -69,6 +69,15 @@ TEST(Outbox, AStreamIsChunked) {
   EXPECT_FALSE(wire.outbox->write("late"));
 }
 
+TEST(Outbox, NoContentHasNoLength) {
+  Wire wire;
+  wire.outbox->reply({.status = 204});
+  const std::string bytes = wire.take();
+  EXPECT_TRUE(bytes.starts_with("HTTP/1.1 204 No Content\r\n"));
+  EXPECT_EQ(bytes.find("Content-"), std::string::npos);
+  EXPECT_TRUE(wire.outbox->done());
+}
+
 TEST(Outbox, AnOldClientsStreamEndsWithTheConnection) {
   Wire wire({.http_1_0 = true});
   wire.outbox->begin({});
