@@ -74,7 +74,7 @@ TEST(Outbox, NoContentHasNoLength) {
   wire.outbox->reply({.status = 204});
   const std::string bytes = wire.take();
   EXPECT_TRUE(bytes.starts_with("HTTP/1.1 204 No Content\r\n"));
-  EXPECT_EQ(bytes.find("Content-"), std::string::npos);
+  EXPECT_EQ(bytes.find("\r\nContent-"), std::string::npos);
   EXPECT_TRUE(wire.outbox->done());
 }
 
