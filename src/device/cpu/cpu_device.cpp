@@ -4,6 +4,7 @@
 
 #include "base/mapped_file.h"
 #include "base/memory_limits.h"
+#include "base/numa.h"
 #include "device/cpu/cpu_features.h"
 #include "device/cpu/cpu_ops.h"
 #include "device/cpu/scratch.h"
@@ -18,12 +19,20 @@ constexpr uint32_t kThreadsMax = 1024;
 
 class CpuDevice final : public Device {
  public:
-  CpuDevice(const KernelTable& kernels, uint32_t threads) : ops_(*this, kernels, threads) {
+  CpuDevice(const KernelTable& kernels, uint32_t threads, PageInterleaving pages)
+      : ops_(*this, kernels, threads), pages_(std::move(pages)) {
     info_.name = "cpu";
     info_.instruction_set = kernels.name;
     info_.threads = ops_.pool().threads();
     info_.description = fmt::format("{} {}, {}", info_.threads,
                                     info_.threads == 1 ? "thread" : "threads", kernels.title);
+    if (!pages_.text().empty()) info_.description += ", " + pages_.text();
+    if (pages_.active()) {
+      // The workers bring in most of a model's file. The caller's thread stays as it is.
+      ops_.pool().run([this](uint32_t thread) {
+        if (thread != 0) pages_.apply_to_this_thread();
+      });
+    }
     info_.memory_bytes = available_memory_bytes();
     info_.host_memory = true;
   }
@@ -46,6 +55,7 @@ class CpuDevice final : public Device {
  private:
   DeviceInfo info_;
   CpuOps ops_;
+  PageInterleaving pages_;
 };
 
 std::byte* row_of(const Tensor& tensor, uint32_t row) {
@@ -54,7 +64,9 @@ std::byte* row_of(const Tensor& tensor, uint32_t row) {
 }
 
 Result<std::unique_ptr<Buffer>> CpuDevice::allocate(size_t bytes) {
-  return allocate_host(*this, bytes);
+  HADAL_TRY(auto buffer, allocate_host(*this, bytes));
+  pages_.apply(buffer->data(), bytes);
+  return buffer;
 }
 
 void CpuDevice::copy(const Tensor& from, const Tensor& to) {
@@ -128,7 +140,8 @@ Result<std::unique_ptr<Device>> make_cpu_device(const CpuOptions& options) {
     return fail("{} threads; the limit is {}", options.threads, cpu::kThreadsMax);
   }
   const uint32_t threads = options.threads != 0 ? options.threads : default_thread_count();
-  return std::make_unique<cpu::CpuDevice>(cpu::kernels_of(chosen), threads);
+  return std::make_unique<cpu::CpuDevice>(cpu::kernels_of(chosen), threads,
+                                          PageInterleaving(usable_numa_nodes(options.root)));
 }
 
 }  // namespace hadal
