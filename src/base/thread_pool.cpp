@@ -37,15 +37,15 @@ uint32_t usable_cpus() {
 }
 
 // Distinct physical cores among the CPUs this process may use; all CPUs where /sys does not say.
-uint32_t usable_cores() {
+uint32_t usable_cores(const std::filesystem::path& root) {
   cpu_set_t mask;
   if (sched_getaffinity(0, sizeof(mask), &mask) != 0) return usable_cpus();
   std::set<std::string> cores;  // the list of a core's threads is its name
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
     if (!CPU_ISSET(cpu, &mask)) continue;
-    const std::string topology = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
-    std::string core = read_system_file(topology + "core_cpus_list", 4096);
-    if (core.empty()) core = read_system_file(topology + "thread_siblings_list", 4096);
+    const auto topology = root / ("sys/devices/system/cpu/cpu" + std::to_string(cpu)) / "topology";
+    std::string core = read_system_file(topology / "core_cpus_list", 4096);
+    if (core.empty()) core = read_system_file(topology / "thread_siblings_list", 4096);
     if (core.empty()) core = "cpu " + std::to_string(cpu);
     cores.insert(core);
   }
@@ -126,9 +126,9 @@ void ThreadPool::run_erased(Call call, void* context) {
   }
 }
 
-uint32_t default_thread_count() {
-  uint32_t threads = usable_cores();
-  if (const auto quota = cgroup_cpu_quota()) {
+uint32_t default_thread_count(const std::filesystem::path& root) {
+  uint32_t threads = usable_cores(root);
+  if (const auto quota = cgroup_cpu_quota(root)) {
     // Whole CPUs: a thread more would be throttled, and all others would wait for it.
     threads = std::min(threads, static_cast<uint32_t>(std::clamp(*quota, 1.0, 4096.0)));
   }

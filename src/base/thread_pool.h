@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 
@@ -37,7 +38,7 @@ class ThreadPool {
 };
 
 // One thread per physical core this process may use (affinity mask and container CPU quota
-// respected), at least 1.
-uint32_t default_thread_count();
+// respected), at least 1. `root` stands for "/" (tests); the affinity mask is always the real one.
+uint32_t default_thread_count(const std::filesystem::path& root = "/");
 
 }  // namespace hadal

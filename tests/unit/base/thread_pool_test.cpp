@@ -5,9 +5,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <numeric>
+#include <string>
 #include <thread>
 #include <vector>
+
+#include "support/temp_folder.h"
 
 namespace hadal {
 namespace {
@@ -86,6 +91,33 @@ TEST(DefaultThreadCount, KeepsToTheAffinityMask) {
   const uint32_t alone = default_thread_count();
   ASSERT_EQ(sched_setaffinity(0, sizeof(whole), &whole), 0);
   EXPECT_EQ(alone, 1u);
+}
+
+// A machine of our own making around the CPUs that this process really may use.
+TEST(DefaultThreadCount, KeepsToAContainersQuotaAndToCores) {
+  cpu_set_t mask;
+  ASSERT_EQ(sched_getaffinity(0, sizeof(mask), &mask), 0);
+  const auto cpus = static_cast<uint32_t>(CPU_COUNT(&mask));
+  if (cpus < 2) GTEST_SKIP() << "one CPU leaves nothing to limit";
+  const TempFolder folder;
+  const auto put = [&](const std::string& name, const std::string& text) {
+    const std::filesystem::path file = folder.path() / name;
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream(file) << text;
+  };
+  EXPECT_EQ(default_thread_count(folder.path()), cpus) << "nothing known is no limit";
+  put("proc/self/cgroup", "0::/\n");
+  put("sys/fs/cgroup/cpu.max", "190000 100000\n");
+  EXPECT_EQ(default_thread_count(folder.path()), 1u) << "whole CPUs";
+  put("sys/fs/cgroup/cpu.max", "20000 100000\n");
+  EXPECT_EQ(default_thread_count(folder.path()), 1u) << "one at least";
+  put("sys/fs/cgroup/cpu.max", "max 100000\n");
+  EXPECT_EQ(default_thread_count(folder.path()), cpus);
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &mask)) continue;
+    put("sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/core_cpus_list", "0-99\n");
+  }
+  EXPECT_EQ(default_thread_count(folder.path()), 1u) << "threads of one core";
 }
 
 }  // namespace
