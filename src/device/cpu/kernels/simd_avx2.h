@@ -272,12 +272,13 @@ inline WideInts dot_bytes(WideInts sums, WideInts weights, WideInts activations)
 
 // A panel of floats is so many vectors wide, and one of integers; so many tokens are multiplied at
 // once. With 16 registers: of integers the sums in 32 bits and what is multiplied; without VNNI
-// four sums in 16 bits, in 32 and in floats.
+// four sums in 16 bits, in 32 and in floats, and two vectors wide, as an outlier's step is found
+// once for all.
 constexpr int kPanelVectors = 1, kTileTokens = 4;
 #if defined(__AVXVNNI__)
 constexpr int kIntegerVectors = 2, kIntegerTokens = 6;
 #else
-constexpr int kIntegerVectors = 1, kIntegerTokens = 4;
+constexpr int kIntegerVectors = 2, kIntegerTokens = 2;
 #endif
 
 }  // namespace
