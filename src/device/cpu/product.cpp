@@ -97,6 +97,7 @@ DigitTokens take_digits(Arena& arena, size_t columns, size_t tokens) {
   digits.sums32 = arena.take<float>(values / 32);
   digits.sums16 = arena.take<float>(values / 16);
   digits.starts = arena.take<int32_t>(values / kSparseBlock);
+  digits.group_starts = arena.take<int32_t>(values / 32);
   return digits;
 }
 
@@ -111,7 +112,8 @@ DigitTokens digits_from(const DigitTokens& digits, size_t token) {
           digits.scales + first / 32,
           digits.sums32 + first / 32,
           digits.sums16 + first / 16,
-          digits.starts + first / kSparseBlock};
+          digits.starts + first / kSparseBlock,
+          digits.group_starts + first / 32};
 }
 
 void pad_digits(const DigitTokens& digits, size_t columns, size_t token) {

@@ -126,6 +126,17 @@ inline void collect_scales(const uint8_t* const (&runs)[Floats::kWidth], size_t 
   }
 }
 
+template <class F>
+inline void unpack_block_scales(const uint8_t* const (&runs)[Floats::kWidth], int parts, size_t row,
+                                const Panel<F>& panel) {
+  if (F::kScaleFirst && parts == 8) return collect_scales<F>(runs, row, panel);
+  for (size_t eight = 0; eight < Floats::kWidth; eight += 8) {
+    const uint8_t* some[8];
+    memcpy(some, runs + eight, sizeof some);
+    unpack_scales<F>(some, 0, parts, 0, row + eight, panel);
+  }
+}
+
 // A vector of rows' centered bytes of the step of four columns that starts at `column`, to their
 // place.
 template <class F>
@@ -142,11 +153,12 @@ inline WideInts centered_halves(WideInts packed) {
   return masked_exclusive_or(packed, broadcast_ints(0xf0f0f0f0), broadcast_ints(0x80808080));
 }
 
-// 128 columns of formats that keep them in halves of bytes, from part `part` on: turned before they
-// are halved.
-template <class F>
-inline void unpack_halves(const uint8_t* const (&runs)[Floats::kWidth], int part, int parts,
-                          const GroupFactors* factors, size_t row, const Panel<F>& panel) {
+// 128 columns of formats that keep them in halves of bytes, from part `part` on, are turned before
+// they are halved: `take(column, packed)`, of four columns in low halves from `column` on and four
+// in high ones kHalfValues behind.
+template <class F, typename Take>
+[[gnu::always_inline]] inline void turn_halves(const uint8_t* const (&runs)[Floats::kWidth],
+                                               int part, int parts, const Take& take) {
   WideInts steps[Floats::kWidth];
 #pragma GCC unroll 16
   for (size_t i = 0; i < Floats::kWidth; ++i) {
@@ -160,16 +172,25 @@ inline void unpack_halves(const uint8_t* const (&runs)[Floats::kWidth], int part
     const size_t at = i / (kHalf / 4) * 2 * kHalf + i % (kHalf / 4) * 4;
     const size_t column = static_cast<size_t>(part) * 32 + at;
     if (column >= static_cast<size_t>(parts) * 32) break;
+    take(column, steps[i]);
+  }
+}
+
+template <class F>
+inline void unpack_halves(const uint8_t* const (&runs)[Floats::kWidth], int part, int parts,
+                          const GroupFactors* factors, size_t row, const Panel<F>& panel) {
+  constexpr size_t kHalf = F::kHalfValues;
+  turn_halves<F>(runs, part, parts, [&](size_t column, WideInts packed) {
     WideInts low, high;
     if constexpr (F::kMaximum == 15) {
-      low = centered_halves(shift_left16<4>(steps[i])), high = centered_halves(steps[i]);
+      low = centered_halves(shift_left16<4>(packed)), high = centered_halves(packed);
     } else {
-      low = Centered<F>::of(F::finish(low_halves(steps[i])));
-      high = Centered<F>::of(F::finish(high_halves(steps[i])));
+      low = Centered<F>::of(F::finish(low_halves(packed)));
+      high = Centered<F>::of(F::finish(high_halves(packed)));
     }
     store_step<F>(low, factors[column / 32], column, row, panel);
     store_step<F>(high, factors[(column + kHalf) / 32], column + kHalf, row, panel);
-  }
+  });
 }
 
 // 64 columns of any format, from part `part` on.
@@ -198,15 +219,7 @@ template <class F>
   for (size_t row = 0; row < kIntegerRows; row += kRows) {
     const uint8_t* rows[kRows];
     take_rows(from, row, rows);
-    if (F::kScaleFirst && parts == 8) {
-      collect_scales<F>(rows, row, panel);
-    } else {
-      for (size_t eight = 0; eight < kRows; eight += 8) {
-        const uint8_t* some[8];
-        memcpy(some, rows + eight, sizeof some);
-        unpack_scales<F>(some, 0, parts, 0, row + eight, panel);
-      }
-    }
+    unpack_block_scales<F>(rows, parts, row, panel);
     GroupFactors factors[kSparseBlock / F::kGroup];
     block_factors<F>(panel, static_cast<size_t>(parts) * 32 / F::kGroup, row, factors);
     if constexpr (F::kHalfValues != 0 && F::kFifthBits == 0) {

@@ -14,8 +14,8 @@
 // what these add (DigitTokens::starts).
 #pragma once
 
+#include "device/cpu/kernels/block_gemm.h"
 #include "device/cpu/kernels/byte_panel.h"
-#include "device/cpu/kernels/tile.h"
 
 namespace {
 
@@ -93,17 +93,11 @@ template <int kFirst, int kCount, int kTokens>
   }
 }
 
-// Sums of blocks so far, of each token one for each of the panel's rows: [tokens][kIntegerRows].
-struct Totals {
-  float* of;
-  bool none;  // yet: what is there is not read
-};
-
 // A block of `steps` steps: totals of the tokens = or += products * scales.
 template <int kTokens>
 [[gnu::noinline]] void multiply_tile(const uint8_t* weights, const float* scales,
                                      const BlockTokens<kTokens>& x, size_t steps,
-                                     const Totals& totals) {
+                                     const Totals& totals, LinesAhead& next) {
   constexpr size_t kWidth = Floats::kWidth;
   WideInts sums[kIntegerVectors][kTokens];
   // By twos: more have more steps that are another's, fewer more ends of loops.
@@ -112,7 +106,9 @@ template <int kTokens>
   if constexpr (kTokens > 2) multiply_outliers<2, 2>(weights, x, sums);
   if constexpr (kTokens > 4) multiply_outliers<4, 2>(weights, x, sums);
   const int8_t* low = x.low;
+  LinesAhead ahead = next;
   for (size_t step = 0; step < steps; ++step, weights += kIntegerRows * 4, low += 4) {
+    ahead.fetch_one();
     WideInts w[kIntegerVectors];
 #pragma GCC unroll 8
     for (int v = 0; v < kIntegerVectors; ++v) w[v] = load_ints(weights + v * kWidth * 4);
@@ -123,6 +119,7 @@ template <int kTokens>
       for (int v = 0; v < kIntegerVectors; ++v) add_dots(sums[v][t], w[v], digits);
     }
   }
+  next = ahead;
 #pragma GCC unroll 8
   for (int v = 0; v < kIntegerVectors; ++v) {
     const Floats scale = load(scales + v * kWidth);
@@ -135,112 +132,23 @@ template <int kTokens>
   }
 }
 
-// A block of a panel and all tokens' totals. A product's places, which lie far apart, are fetched
-// while its last blocks are multiplied, a line of each token at each.
-struct BlockProduct {
-  const uint8_t* weights;
-  const float* scales;
-  size_t block, steps;
-  Totals totals;
-  size_t rows;         // of the panel that are real
-  size_t blocks_left;  // behind this one
-  Destination to;      // at the panel's first row
-};
-
-template <int kTokens>
-inline void multiply_tokens(const BlockProduct& product, const DigitTokens& x, size_t token) {
-  const Destination& to = product.to;
-  const size_t line = product.blocks_left * 16;
-  for (size_t t = 0; t < kTokens && line < product.rows; ++t) {
-    __builtin_prefetch(to.out + (token + t) * to.stride + line, 1);
-  }
-  const Totals totals = {product.totals.of + token * kIntegerRows, product.totals.none};
-  multiply_tile<kTokens>(product.weights, product.scales,
-                         BlockTokens<kTokens>(x, token, product.block), product.steps, totals);
-  if (product.blocks_left != 0) return;
-  for (size_t t = 0; t < kTokens; ++t) {
-    Floats of_token[kIntegerVectors];
-    for (size_t v = 0; v < kIntegerVectors; ++v) {
-      of_token[v] = load(totals.of + t * kIntegerRows + v * Floats::kWidth);
-    }
-    store_token(of_token, token + t, product.rows, 0, to);
-  }
-}
-
-// All tokens times a block; meanwhile the next one's rows come nearer.
-inline void multiply_block(const BlockProduct& product, const DigitTokens& x, size_t tokens,
-                           const PanelRows& next) {
-  const size_t tiles = (tokens + kIntegerTokens - 1) / kIntegerTokens;
-  const size_t rows_a_tile = (kIntegerRows + tiles - 1) / tiles;
-  size_t token = 0, ahead = 0;
-  for (; token + kIntegerTokens <= tokens; token += kIntegerTokens, ahead += rows_a_tile) {
-    next.prefetch(ahead, ahead + rows_a_tile);
-    multiply_tokens<kIntegerTokens>(product, x, token);
-  }
-  next.prefetch(ahead, kIntegerRows);
-  if (token + 4 <= tokens) multiply_tokens<4>(product, x, token), token += 4;
-  if (token + 2 <= tokens) multiply_tokens<2>(product, x, token), token += 2;
-  if (token < tokens) multiply_tokens<1>(product, x, token);
-}
-
-// The tokens from `first` on.
-inline DigitTokens tokens_from(DigitTokens x, size_t first) {
-  const size_t values = first * x.columns;
-  x.high += values;
-  x.low += values;
-  x.scales += values / 32;
-  x.steps += values / 32;
-  x.starts += values / kSparseBlock;
-  return x;
-}
-
-// So many tokens' digits of so many columns, and their totals, stay in the second-level cache while
-// panels pass. Few tokens could have more columns, but then a token's sum would depend on how many
-// there are beside it.
-constexpr size_t kTokensAtOnce = 512, kColumnsAtOnce = 2048;
-constexpr size_t kPanelBytes = kBlockBytes + kTokensAtOnce * kIntegerRows * sizeof(float);
-
+// The way of byte_panel.h, as block_gemm.h takes it.
 template <class F>
-void integer_gemm(const WeightRows& w, const DigitTokens& all, size_t all_tokens, uint8_t* memory,
-                  const Destination& whole) {
-  const Panel<F> panel(memory, kSparseBlock, 2 * kToRests);
-  auto* totals = reinterpret_cast<float*>(memory + kBlockBytes);
-  const size_t width = w.row_bytes / F::kBytes * (F::kSuper ? 256 : 32);
-  for (size_t token = 0; token < all_tokens; token += kTokensAtOnce) {
-    const size_t left = all_tokens - token;
-    const size_t tokens = left < kTokensAtOnce ? left : kTokensAtOnce;
-    const DigitTokens x = tokens_from(all, token);
-    for (size_t first = 0; first < width; first += kColumnsAtOnce) {
-      const size_t end = width - first < kColumnsAtOnce ? width : first + kColumnsAtOnce;
-      for (size_t row = 0; row < w.rows; row += kIntegerRows) {
-        Destination to = whole;
-        to.out += token * to.stride + row;
-        to.bias = to.bias == nullptr || first != 0 ? nullptr : to.bias + row;
-        to.add |= first != 0;
-        for (size_t column = first; column < end; column += kSparseBlock) {
-          const PanelRows from = PanelRows::of<F>(w, row, column, kSparseBlock);
-          unpack_block<F>(from, panel);
-          const size_t behind = column + kSparseBlock;
-          PanelRows next = {};
-          if (behind < end) {
-            next = PanelRows::of<F>(w, row, behind, kSparseBlock);
-          } else if (row + kIntegerRows < w.rows) {
-            next = PanelRows::of<F>(w, row + kIntegerRows, first, kSparseBlock);
-          }
-          const size_t columns = end - column < kSparseBlock ? end - column : kSparseBlock;
-          multiply_block({.weights = panel.bytes,
-                          .scales = panel.scales,
-                          .block = column / kSparseBlock,
-                          .steps = columns / 4,
-                          .totals = {totals, column == first},
-                          .rows = from.rows,
-                          .blocks_left = behind < end ? (end - 1 - column) / kSparseBlock : 0,
-                          .to = to},
-                         x, tokens, next);
-        }
-      }
-    }
+struct ByteBlocks {
+  static constexpr size_t kBytes = kBlockBytes;
+  static void unpack(const PanelRows& from, uint8_t* memory) {
+    unpack_block<F>(from, panel_at(memory));
   }
-}
+  template <int kTokens>
+  static void multiply(const BlockProduct& product, const DigitTokens& x, size_t token,
+                       const Totals& totals, LinesAhead& next) {
+    const Panel<F> panel = panel_at(product.memory);
+    multiply_tile<kTokens>(panel.bytes, panel.scales, BlockTokens<kTokens>(x, token, product.block),
+                           product.columns / 4, totals, next);
+  }
+
+ private:
+  static Panel<F> panel_at(uint8_t* memory) { return {memory, kSparseBlock, 2 * kToRests}; }
+};
 
 }  // namespace

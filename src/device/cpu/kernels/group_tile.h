@@ -255,12 +255,13 @@ void multiply_panel(const Panel<F>& panel, size_t columns, const DigitTokens& x,
                     size_t rows, size_t first_row, const Destination& to, const PanelRows& next) {
   const size_t tiles = (tokens + kIntegerTokens - 1) / kIntegerTokens;
   const size_t rows_a_tile = (kIntegerRows + tiles - 1) / tiles;
-  size_t token = 0, ahead = 0;
-  for (; token + kIntegerTokens <= tokens; token += kIntegerTokens, ahead += rows_a_tile) {
-    next.prefetch(ahead, ahead + rows_a_tile);
+  LinesAhead ahead(next);
+  size_t token = 0;
+  for (; token + kIntegerTokens <= tokens; token += kIntegerTokens) {
+    ahead.fetch_rows(rows_a_tile);
     multiply_tokens<F, kIntegerTokens>(panel, columns, x, token, rows, first_row, to);
   }
-  next.prefetch(ahead, kIntegerRows);
+  ahead.fetch_rows(kIntegerRows);
   for (; token + 2 <= tokens; token += 2) {
     multiply_tokens<F, 2>(panel, columns, x, token, rows, first_row, to);
   }

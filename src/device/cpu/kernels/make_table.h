@@ -12,7 +12,7 @@
 #include "device/cpu/kernels/vector_kernels.h"
 
 #if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
-#include "device/cpu/kernels/byte_tile.h"
+#include "device/cpu/kernels/integer_gemm_vnni.h"
 #else
 #include "device/cpu/kernels/group_tile.h"
 #endif

@@ -70,11 +70,37 @@ struct PanelRows {
     return {w.data + first_row * w.row_bytes + start, w.row_bytes,
             rows < kIntegerRows ? rows : kIntegerRows, whole < most ? whole : most};
   }
-  // Rows [first, last) on their way to the second-level cache.
-  void prefetch(size_t first, size_t last) const {
-    for (size_t row = first; row < last && row < rows; ++row) {
-      const auto* from = reinterpret_cast<const char*>(data + row * row_bytes);
-      for (size_t at = 0; at < bytes; at += 64) _mm_prefetch(from + at, _MM_HINT_T1);
+};
+
+// The lines of a panel's rows on their way to the second-level cache, one at each step of other
+// work: many at once would wait for one another, and the work for them.
+struct LinesAhead {
+  const uint8_t *line, *row, *end;  // the next one; where its row begins and ends
+  size_t row_bytes, rows_left;      // row_bytes: 0 at the last row, which is fetched again then
+
+  explicit LinesAhead(const PanelRows& from)
+      : line(line_of(from.data)),
+        row(from.data),
+        end(from.data + from.bytes),
+        row_bytes(from.row_bytes),
+        rows_left(from.rows) {
+    if (rows_left <= 1) row_bytes = 0;
+  }
+  static const uint8_t* line_of(const uint8_t* p) {
+    return p - reinterpret_cast<uintptr_t>(p) % 64;
+  }
+  [[gnu::always_inline]] void fetch_one() {
+    _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
+    line += 64;
+    if (line < end) return;
+    row += row_bytes;
+    end += row_bytes;
+    line = line_of(row);
+    if (rows_left != 0 && --rows_left <= 1) row_bytes = 0;
+  }
+  [[gnu::always_inline]] void fetch_rows(size_t count) {
+    for (const size_t left = rows_left < count ? 0 : rows_left - count; rows_left > left;) {
+      fetch_one();
     }
   }
 };

@@ -180,6 +180,13 @@ inline WideInts dot_bytes(WideInts sums, WideInts weights, WideInts activations)
 inline void add_dots(WideInts& sums, WideInts weights, WideInts activations) {
   asm volatile("vpdpbusd %2, %1, %0" : "+v"(sums.v) : "v"(weights.v), "v"(activations.v));
 }
+// sums += a * b of the low 16 bits of each lane, where b's high ones are 0.
+inline void add_low_products(WideInts& sums, WideInts a, WideInts b) {
+  asm volatile("vpdpwssd %2, %1, %0" : "+v"(sums.v) : "v"(a.v), "v"(b.v));
+}
+inline WideInts subtract_ints(WideInts a, WideInts b) {
+  return {_mm512_sub_epi32(a.v, b.v)};
+}
 // Four bytes in every lane.
 inline WideInts broadcast_in_place(const int8_t* p) {
   struct FourBytes {

@@ -60,12 +60,16 @@ struct DigitTokens {
   uint8_t* steps;  // sparse: [tokens][columns / 32]: bit i: columns 4 i .. have a high digit
   float* scales;   // [tokens][columns / 32]; sparse: a block's stands at its first 32
   // [tokens][columns / 32]: the sum of a group's values, which minimums and offsets multiply;
-  // sparse: of its numbers, without the scale
+  // sparse, where kernels keep weights as they are (group_tile.h): of its numbers, without the
+  // scale
   float* sums32;
   float* sums16;  // [tokens][columns / 16]: the same of half groups
   // sparse, where kernels round weights (byte_tile.h): [tokens][columns / kSparseBlock]: what takes
   // the offsets of a block's bytes back: - 128 * (its numbers' sum) - 64 * (its high digits')
   int32_t* starts;
+  // sparse, where kernels take 4-bit weights as they are (nibble_tile.h): [tokens][columns / 32]:
+  // what takes the offset of a group's weights back: - 8 * (its low digits' sum)
+  int32_t* group_starts;
 };
 
 // Where the first half of a group's digits lies in crossed order; the second is 64 behind it.
