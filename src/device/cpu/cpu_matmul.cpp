@@ -7,7 +7,7 @@
 // a block's step is a part of its root mean square and not of its greatest value, and only outliers
 // have a high digit. With one digit alone, and steps that outliers set, SmolLM2's logits were off
 // by a third of their spread. What becomes of the weights meanwhile: kernels/byte_tile.h,
-// kernels/group_tile.h.
+// kernels/nibble_tile.h, kernels/group_tile.h.
 #include "base/sizes.h"
 #include "device/cpu/arena.h"
 #include "device/cpu/cpu_ops.h"
