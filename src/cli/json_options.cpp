@@ -14,6 +14,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr uint64_t kFileBytesMax = 1 << 20;
 constexpr size_t kShownBytesMax = 60;
+constexpr int kDepthMax = 8;  // an option's list lies 2 deep
 
 // The value as the file has it, or its beginning.
 std::string shown(const Json& value) {
@@ -114,7 +115,12 @@ std::string place_of(std::string_view text, size_t byte) {
 Result<Json> parse(std::string_view text) {
   std::set<std::string> names;
   std::string twice;
+  bool too_deep = false;
   const auto look = [&](int depth, Json::parse_event_t event, Json& parsed) {
+    if (depth > kDepthMax) {  // writing such a value again would take as many calls
+      too_deep = true;
+      return false;
+    }
     if (event == Json::parse_event_t::key && depth == 1 && twice.empty()) {
       const auto& name = parsed.get_ref<const std::string&>();
       if (!names.insert(name).second) twice = name;
@@ -123,6 +129,7 @@ Result<Json> parse(std::string_view text) {
   };
   try {
     Json object = Json::parse(text, look);
+    if (too_deep) return fail("nests deeper than {} levels", kDepthMax);
     if (!twice.empty()) return fail("{} stands there twice", shown(twice));
     if (!object.is_object()) return fail("is no JSON object, such as {{\"port\": 9000}}");
     return object;

@@ -59,6 +59,17 @@ TEST_F(JsonOptions, EachOfItsType) {
   EXPECT_TRUE(open_);
 }
 
+TEST_F(JsonOptions, DepthIsBounded) {
+  const auto nested = [](size_t depth) {
+    return "{\"port\": " + std::string(depth, '[') + std::string(depth, ']') + "}";
+  };
+  const std::string said = trouble(nested(400'000));
+  EXPECT_NE(said.find("serve.json: nests deeper than 8 levels"), said.npos) << said;
+  EXPECT_NE(trouble(nested(8)).find("port: a whole number was expected, not [[[[[[[[]]]]]]]]"),
+            std::string::npos)
+      << trouble(nested(8));
+}
+
 TEST_F(JsonOptions, FalseIsNotTrue) {
   EXPECT_EQ(trouble(R"({"open": false})"), "");
   EXPECT_FALSE(open_);
