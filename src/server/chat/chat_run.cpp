@@ -211,8 +211,10 @@ RequestResult<void> ChatRun::submit_all() {
   }
   if (auto checked = check_scores(questions); !checked) return checked;
   ChatStart begun{.model = lease_->name(), .prompt_tokens = tokens, .echoed = {}};
-  for (const Question& question : questions) {
-    if (question.echo) begun.echoed.push_back(question.echo->text);
+  if (job_.echo) {
+    for (const Question& question : questions) {
+      begun.echoed.push_back(question.echo ? question.echo->text : "");
+    }
   }
   {
     std::lock_guard lock(mutex_);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/json.h"
+#include "server/chat/json_text.h"
 #include "text/grammar/token_trie.h"
 
 namespace hadal {
@@ -36,8 +37,9 @@ void shape_past_calls(Json& messages, std::string_view chat_template) {
     for (Json& call : *calls) {
       Json& arguments = call["function"]["arguments"];
       if (!arguments.is_string()) continue;
-      Json value = Json::parse(arguments.get_ref<const std::string&>(), nullptr, false);
-      if (value.is_object()) arguments = std::move(value);
+      // Text of a client's that no limit has seen yet.
+      auto value = parse_json(arguments.get_ref<const std::string&>());
+      if (value && value->is_object()) arguments = std::move(*value);
     }
   }
 }

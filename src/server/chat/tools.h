@@ -14,7 +14,8 @@
 namespace hadal {
 
 // Past calls in messages carry their arguments as JSON text. Templates that print them with tojson
-// want the value itself; this puts it there for them.
+// want the value itself; this puts it there for them. What is no object, or none within the limits
+// of a request's own JSON (chat/json_text), stays text.
 void shape_past_calls(nlohmann::ordered_json& messages, std::string_view chat_template);
 
 // tools: as in a ChatJob.

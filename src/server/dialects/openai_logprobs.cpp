@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/json.h"
+#include "text/unicode.h"
 
 namespace hadal {
 namespace {
@@ -57,10 +58,11 @@ Json completion_logprobs_json(std::span<const ChatTokenLogprobs> tokens, size_t 
     }
     result["token_logprobs"].push_back(finite(token.chosen.log_probability));
     Json top = Json::object();  // of tokens that are spelled alike, the likeliest
-    for (const ChatLogprob& other : token.top) {
-      top.emplace(other.bytes, finite(other.log_probability));
-    }
-    top.emplace(token.chosen.bytes, finite(token.chosen.log_probability));
+    const auto add = [&](const ChatLogprob& one) {
+      top.emplace(replace_invalid_utf8(one.bytes), finite(one.log_probability));
+    };
+    for (const ChatLogprob& other : token.top) add(other);
+    add(token.chosen);
     result["top_logprobs"].push_back(std::move(top));
   }
   return result;

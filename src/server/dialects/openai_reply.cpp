@@ -40,7 +40,6 @@ class OpenAiReply : public ChatReader {
         logprobs_(request.logprobs),
         choices_each_(request.job.choices),
         choices_(chat_ ? choices_each_ : choices_each_ * request.job.prompts.size()),
-        scores_prompts_(request.job.scores_prompts()),
         exchange_(std::move(exchange)),
         id_(random_id(chat_ ? "chatcmpl-" : "cmpl-")),
         created_(std::chrono::duration_cast<std::chrono::seconds>(
@@ -57,7 +56,8 @@ class OpenAiReply : public ChatReader {
     return {{"id", id_}, {"object", object}, {"created", created_}, {"model", model_}};
   }
 
-  // Of the tokens given; null where none were asked for.
+  // Of the tokens given, the first of which begins at that character; null where none were asked
+  // for. An echoed prompt's own come first, so places count from its beginning.
   Json logprobs_json(const std::vector<ChatTokenLogprobs>& tokens, size_t offset) const {
     if (!logprobs_) return nullptr;
     if (!chat_) return completion_logprobs_json(tokens, offset);
@@ -69,14 +69,8 @@ class OpenAiReply : public ChatReader {
     if (echoed_.empty()) return "";
     return echoed_[choice / choices_each_];
   }
-  // Where in that text and the answer's the tokens begin whose log probabilities are told.
-  size_t first_offset(uint32_t choice) const {
-    return scores_prompts_ ? 0 : characters_in(echo(choice));
-  }
-
   const bool chat_, logprobs_;
   const size_t choices_each_, choices_;  // of a prompt, of all
-  const bool scores_prompts_;
   const std::shared_ptr<Exchange> exchange_;
 
  private:
@@ -152,7 +146,7 @@ class WholeReply : public OpenAiReply {
     } else {
       choice["text"] = echo(index) + answer.text;
     }
-    choice["logprobs"] = logprobs_json(answer.logprobs, first_offset(index));
+    choice["logprobs"] = logprobs_json(answer.logprobs, 0);
     choice["finish_reason"] = finish_word(answer.finish);
     return choice;
   }
@@ -179,7 +173,7 @@ class StreamedReply : public OpenAiReply {
   bool on_delta(uint32_t choice, const ChatDelta& delta) override {
     Choice& told = told_[choice];
     const std::vector<ChatTokenLogprobs> tokens = all_logprobs(delta);
-    const Json logprobs = logprobs_json(tokens, first_offset(choice) + told.characters);
+    const Json logprobs = logprobs_json(tokens, told.characters);
     for (const ChatTokenLogprobs& token : tokens) told.characters += token.characters;
     if (!chat_) return send_text(choice, delta.text, nullptr, logprobs);
     bool wanted = true;

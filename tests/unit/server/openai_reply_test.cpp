@@ -88,6 +88,21 @@ TEST(OpenAiReply, WithoutEchoTheTextBeginsWithTheAnswer) {
   EXPECT_EQ(choice["logprobs"]["top_logprobs"].dump(), R"([{"y":-1.0,"c":-7.0}])");
 }
 
+// Parts of characters are all spelled alike: of these, too, one name stands there, once.
+TEST(OpenAiReply, PartsOfCharactersAreOneName) {
+  const auto tell = [](ChatReader& reader) {
+    reader.on_start({.model = "m"});
+    reader.on_delta(0, {.text = "c",
+                        .logprobs = {{.chosen = {"\xe6", -7},
+                                      .top = {{"\xe5", -1}, {"\xe4", -2}, {"x", -3}},
+                                      .characters = 1}}});
+    reader.on_finish(0, ChatFinish::kStop, "");
+    reader.on_end({});
+  };
+  const std::string body = completion(R"({"prompt": "a", "logprobs": 3})", tell);
+  EXPECT_NE(body.find("\"top_logprobs\":[{\"\xEF\xBF\xBD\":-1.0,\"x\":-3.0}]"), body.npos) << body;
+}
+
 // A chat's list is exactly as long as was asked for.
 TEST(OpenAiReply, AChatsLikeliestAreAsManyAsWereAskedFor) {
   const auto read = read_openai_chat(

@@ -254,6 +254,14 @@ TEST(OpenAiRequest, PastCallsAreShapedAsTheTemplateWants) {
   EXPECT_TRUE(messages[0]["tool_calls"][0]["function"]["arguments"].is_string());
   shape_past_calls(messages, "{{ call.function.arguments | tojson }}");
   EXPECT_EQ(messages[0]["tool_calls"][0]["function"]["arguments"].dump(), R"({"b":1,"a":2})");
+  // What no request's own JSON may be stays text: building it would take a minute, or a stack.
+  std::string many = "{", deep = "{\"a\":" + std::string(500'000, '[') + std::string(500'000, ']');
+  for (int i = 0; i < 90'000; ++i) many += fmt::format("\"{}\":1,", i);
+  for (const std::string& arguments : {many + "\"a\":1}", deep + "}"}) {
+    messages[0]["tool_calls"][0]["function"]["arguments"] = arguments;
+    shape_past_calls(messages, "{{ call.function.arguments | tojson }}");
+    EXPECT_TRUE(messages[0]["tool_calls"][0]["function"]["arguments"].is_string());
+  }
   for (const char* calls : {"3", "[3]", "[{}]", R"([{"function": {"name": "f", "arguments": {}}}])",
                             R"([{"function": {"arguments": "{}"}}])"}) {
     EXPECT_FALSE(read_openai_chat(fmt::format(
