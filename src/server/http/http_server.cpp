@@ -6,6 +6,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
+#include <csignal>
 #include <deque>
 #include <new>
 #include <optional>
@@ -76,6 +77,10 @@ class HttpServer::State final : public ConnectionHost {
   void run() {
     while (!run_until_drained()) std::this_thread::sleep_for(kMemoryPause);
     workers_.join();
+    // One more while the process ends should not become its exit status.
+    error_code ignored;
+    signals_.clear(ignored);
+    for (const int signal : options_.end_signals) std::signal(signal, SIG_IGN);
   }
 
   // False: there was not enough memory for some step; OpenSSL says so by an exception of Asio's.

@@ -28,7 +28,8 @@ struct HttpServerOptions {
   uint16_t port = 8080;            // 0: a free one
   uint32_t workers = 2;
   uint32_t drain_seconds = 30;
-  // The first drains, the second cuts off what is left, the third waits for nobody.
+  // The first drains, the second cuts off what is left, the third waits for nobody. When run() has
+  // returned they are ignored.
   std::vector<int> end_signals;
   std::function<void()> on_drain = [] {};   // when a signal begins a drain; on the I/O thread
   TlsContext tls;                           // null: plain HTTP
