@@ -66,12 +66,11 @@ template <class F>
 [[gnu::noinline]] void unpack_nibbles(const PanelRows& from, const NibblePanel& panel) {
   constexpr size_t kRows = Floats::kWidth;
   const int parts = from.bytes < kRunBytes<F> ? static_cast<int>(from.bytes / F::kBytes) : 8;
-  Panel<F> scales(panel.bytes, 0, 0);
-  scales.scales = panel.file_scales;
+  const Panel<F> in_file(panel.bytes, kSparseBlock, kSparseBlock * kIntegerRows);  // its scales
   for (size_t row = 0; row < kIntegerRows; row += kRows) {
     const uint8_t* rows[kRows];
     take_rows(from, row, rows);
-    unpack_block_scales<F>(rows, parts, row, scales);
+    unpack_block_scales<F>(rows, parts, row, in_file);
     round_scales(panel, static_cast<size_t>(parts), row);
     for (int part = 0; part < parts; part += kWideGroups) {
       turn_halves<F>(rows, part, parts, [&](size_t column, WideInts packed) {
