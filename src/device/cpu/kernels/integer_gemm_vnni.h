@@ -14,8 +14,8 @@ constexpr size_t kPanelBytes = kTotalsBytes + kBlockBytes;
 
 #if defined(__AVX512VNNI__)
 // Unpacked as they are weights are there sooner, rounded to bytes they are multiplied faster: so
-// many tokens take as long either way.
-constexpr size_t kNibbleTokensMax = 64;
+// many tokens take as long either way (docs/numbers.md).
+constexpr size_t kNibbleTokensMax = 32;
 static_assert(NibblePanel::kBytes <= kBlockBytes);
 #endif
 

@@ -177,8 +177,8 @@ struct KernelTable {
   void (*quantize_fine)(const float* in, size_t first, size_t count, const DigitTokens& out,
                         size_t token);
   // The same; `first` is a multiple of kSparseBlock. Values of more than `reach` times their
-  // block's root mean square (of values cut to a bound: quantize.h), without sign, have a high
-  // digit.
+  // block's root mean square (of values cut to a bound: digits.h), without sign, have a high digit,
+  // unless none of the block is much beyond it.
   void (*quantize_sparse)(const float* in, size_t first, size_t count, float reach,
                           const DigitTokens& out, size_t token);
 
